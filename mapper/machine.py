@@ -14,7 +14,7 @@ from typing import Literal
 
 import networkx as nx
 
-__all__ = ["Energy", "Fabric", "Links", "Machine", "MachineError", "Memory", "PeClass", "TOPOLOGIES"]
+__all__ = ["TOPOLOGIES", "Energy", "Fabric", "Links", "Machine", "MachineError", "Memory", "PeClass"]
 
 Topology = Literal["line", "torus", "mesh", "king", "onehop"]
 TOPOLOGIES: tuple[Topology, ...] = ("line", "torus", "mesh", "king", "onehop")
