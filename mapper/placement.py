@@ -25,7 +25,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Move:
-    """A MOVE operation `id` ("m0", "m1", …) that copies the value of node or MOVE `source`, `distance` iterations old."""
+    """A MOVE operation `id` ("m0", "m1", …): copies the value of node or MOVE `source`, `distance` iterations old."""
 
     id: str
     pe: int
