@@ -14,7 +14,7 @@ from typing import Literal
 
 import networkx as nx
 
-__all__ = ["TOPOLOGIES", "Energy", "Fabric", "Links", "Machine", "MachineError", "Memory", "PeClass"]
+__all__ = ["TOPOLOGIES", "Energy", "Fabric", "Links", "Machine", "MachineError", "Memory", "MemoryPorts", "PeClass"]
 
 Topology = Literal["line", "torus", "mesh", "king", "onehop"]
 TOPOLOGIES: tuple[Topology, ...] = ("line", "torus", "mesh", "king", "onehop")
@@ -77,6 +77,14 @@ class PeClass:
         return not self.ops or op in self.ops
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryPorts:
+    """At most `count` loads and stores start per cycle in each column or row of PEs, or in the whole fabric (`per`)."""
+
+    count: int
+    per: Literal["column", "row", "fabric"] = "column"
+
+
 @dataclass(frozen=True)
 class Fabric:
     """A grid of rows x columns PEs (PE p = row * columns + column) and who can read whose output."""
@@ -87,6 +95,7 @@ class Fabric:
     registers: int = 4
     classes: tuple[PeClass, ...] = (PeClass(),)
     dead: frozenset[tuple[int, int]] = frozenset()
+    memory_ports: MemoryPorts | None = None
 
     def __post_init__(self) -> None:
         if self.topology not in TOPOLOGIES:
@@ -100,6 +109,18 @@ class Fabric:
     @property
     def size(self) -> int:
         return self.rows * self.columns
+
+    @cached_property
+    def port_groups(self) -> tuple[tuple[int, ...], ...]:
+        """The groups of PEs that share memory ports; none when ports are not limited."""
+        if self.memory_ports is None:
+            return ()
+        key = {"column": lambda pe: pe % self.columns, "row": lambda pe: pe // self.columns, "fabric": lambda pe: 0}
+        group_of = key[self.memory_ports.per]
+        groups: dict[int, list[int]] = {}
+        for pe in range(self.size):
+            groups.setdefault(group_of(pe), []).append(pe)
+        return tuple(tuple(group) for _, group in sorted(groups.items()))
 
     @cached_property
     def neighbours(self) -> tuple[tuple[int, ...], ...]:
