@@ -169,11 +169,12 @@ class GraphBuilder:
         return self.op("Conv", *inputs, name=name, group=groups, **attributes)
 
     def batch_norm(self, x: str, channels: int, *, name: str) -> str:
-        """Inference-time batch normalisation; the running mean 0 and variance 1 of a fresh network are buffers."""
+        """Inference-time batch normalisation; its running statistics are buffers, near 0 and 1, unlike by channel."""
+        channel = np.arange(channels)
         scale = self.weight(f"{name}.weight", (channels,), 0.5)
         shift = self.weight(f"{name}.bias", (channels,))
-        mean = self.table(f"{name}.running_mean", np.zeros(channels, dtype=self.dtype))
-        variance = self.table(f"{name}.running_var", np.ones(channels, dtype=self.dtype))
+        mean = self.table(f"{name}.running_mean", ((channel % 7 - 3) / 32).astype(self.dtype))
+        variance = self.table(f"{name}.running_var", (1 + (channel % 5 - 2) / 16).astype(self.dtype))
         return self.op("BatchNormalization", x, scale, shift, mean, variance, name=name, epsilon=1e-5)
 
     def layer_norm(self, x: str, width: int, *, name: str, epsilon: float = 1e-5) -> str:

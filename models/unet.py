@@ -2,7 +2,7 @@
 
 Four times down (two 3 x 3 convolutions, 2 x 2 max pooling), four times up (2 x 2 transposed convolution that halves
 the channels, the encoder's map of the same scale cropped and concatenated, two 3 x 3 convolutions), and a 1 x 1
-convolution to two classes. 31 030 658 parameters; 167 414 083 584 multiply-accumulates.
+convolution to two classes. 31 030 658 parameters; 150 428 424 448 multiply-accumulates.
 """
 
 from __future__ import annotations

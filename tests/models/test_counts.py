@@ -94,7 +94,8 @@ def unet_upsamplings():
 
 def test_unet_counts():
     layers = [*unet_layers(), *unet_upsamplings()]
-    assert counting.macs(zoo("unet")) == sum(positions * weights for positions, weights, _ in layers)
+    macs = sum(positions * weights for positions, weights, _ in layers)
+    assert counting.macs(zoo("unet")) == macs == 150_428_424_448
     assert counting.parameters(zoo("unet")) == sum(weights + biases for _, weights, biases in layers) == 31_030_658
 
 
