@@ -1,0 +1,148 @@
+"""One attempt at one II: windows, symmetry, model, solve, and registers checked afterwards.
+
+The register file is left out of the first model, because it rarely binds. If the schedule found does not colour with
+the registers of a PE, the same attempt is repeated with values counted, and if that still does not colour, coloured in
+the model. A refutation without registers is a refutation with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from mapper.solver import Limits, solve
+
+from .formulation import Formulation, Registers, Schedule, build
+from .problem import Problem
+from .registers import colouring, lives
+from .symmetry import confine
+from .windows import Difference, Window, components, differences, earliest, horizon_windows, rooted_windows
+
+__all__ = ["Attempt", "Trial", "attempt", "registers_of"]
+
+FAST: tuple[tuple[str, Any], ...] = (
+    ("linearization_level", 0),
+    ("cp_model_probing_level", 0),
+    ("symmetry_level", 0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What to try. `slack` None: schedules of every length, so that a refutation is one for good.
+
+    `region`: only these PEs (None: all, with symmetry broken); `most_moves`: a limit on MOVEs.
+    """
+
+    problem: Problem
+    ii: int
+    slack: int | None
+    limits: Limits
+    region: frozenset[int] | None = None
+    most_moves: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What came of a trial; `spent` is deterministic solver time."""
+
+    verdict: Literal["found", "refuted", "unknown"]
+    schedule: Schedule | None = None
+    spent: float = 0.0
+    interrupted: bool = False
+    wall_limited: bool = False
+
+
+def attempt(trial: Trial) -> Attempt:
+    """Try it. Deterministic for the same trial."""
+    problem = trial.problem
+    if trial.region is not None:
+        problem = _restricted(problem, trial.region)
+    windows = _windows(problem, trial.ii, trial.slack)
+    if windows is None:
+        return Attempt("refuted")
+    order = _by_degree(problem)
+    confined = confine(problem, order) if trial.region is None else {}
+    spent = 0.0
+    modes: tuple[Registers, ...] = ("ignored", "counted", "coloured")
+    for registers in modes:
+        form = build(problem, trial.ii, windows, confined, registers, trial.most_moves)
+        result = _solved(form, replace(trial.limits, effort=trial.limits.effort - spent), registers)
+        spent += result.spent
+        fits = result.schedule is not None and registers_of(problem, result.schedule) is not None
+        if result.verdict != "found" or fits or spent >= trial.limits.effort:
+            break
+    verdict = "unknown" if result.verdict == "found" and not fits else result.verdict
+    return replace(result, verdict=verdict, schedule=result.schedule if verdict == "found" else None, spent=spent)
+
+
+def _solved(form: Formulation, limits: Limits, registers: Registers) -> Attempt:
+    solution = solve(form.model, replace(limits, parameters=(*FAST, *limits.parameters)))
+    mixed = any(len(set(o.latency_cycles)) > 1 for o in form.problem.operations)
+    verdict: Literal["found", "refuted", "unknown"] = "found" if solution else "unknown"
+    if solution.status == "infeasible" and not (mixed and registers != "ignored"):
+        verdict = "refuted"
+    schedule = form.read(solution) if solution else None
+    return Attempt(verdict, schedule, solution.deterministic_time, solution.interrupted, solution.wall_limited)
+
+
+def registers_of(problem: Problem, schedule: Schedule) -> dict[int, int] | None:
+    """The fixed register of every value kept in one, per operation index; None when some PE has too few."""
+    found: dict[int, int] = {}
+    arcs = lives(problem, schedule)
+    for pe in sorted({life.pe for life in arcs}):
+        colours = colouring([life for life in arcs if life.pe == pe], schedule.ii, problem.fabric.registers)
+        if colours is None:
+            return None
+        found |= colours
+    return found
+
+
+def _windows(problem: Problem, ii: int, slack: int | None) -> Sequence[Window] | None:
+    count = len(problem.operations)
+    constraints = differences(problem, ii)
+    if earliest(count, constraints) is None:
+        return None
+    if slack is not None:
+        return horizon_windows(count, constraints, slack)
+    return rooted_windows(count, constraints, ii, _roots(problem, constraints))
+
+
+def _restricted(problem: Problem, region: frozenset[int]) -> Problem:
+    """The problem on some PEs only; operations that have none there keep theirs."""
+    operations = []
+    for operation in problem.operations:
+        kept = [(p, c) for p, c in zip(operation.pes, operation.latency_cycles, strict=True) if p in region]
+        pes, cycles = zip(*kept, strict=True) if kept else (operation.pes, operation.latency_cycles)
+        operations.append(replace(operation, pes=tuple(pes), latency_cycles=tuple(cycles)))
+    return Problem(problem.dfg, problem.fabric, tuple(operations), problem.reads)
+
+
+def _degrees(problem: Problem) -> list[int]:
+    degree = [0] * len(problem.operations)
+    for read in problem.reads:
+        degree[read.reader] += 1
+        degree[read.sources[0]] += 1
+    return degree
+
+
+def _by_degree(problem: Problem) -> list[int]:
+    """The busiest node first, then its busiest partners: the operations that symmetry confines."""
+    degree = _degrees(problem)
+    fixed = [i for i, operation in enumerate(problem.operations) if not operation.optional]
+    if not fixed:
+        return []
+    root = max(fixed, key=lambda i: (degree[i], -i))
+    partners = {r.reader for r in problem.reads if r.sources[0] == root}
+    partners |= {r.sources[0] for r in problem.reads if r.reader == root}
+    same_kind = [i for i in sorted(partners - {root}) if not problem.operations[i].optional]
+    return [root, *sorted(same_kind, key=lambda i: (-degree[i], i))]
+
+
+def _roots(problem: Problem, constraints: Sequence[Difference]) -> list[int]:
+    """One operation per component: the busiest overall first, then the busiest of every other component."""
+    degree = _degrees(problem)
+    first = _by_degree(problem)[0]
+    groups = components(len(problem.operations), constraints)
+    return [first, *(max(group, key=lambda i: (degree[i], -i)) for group in groups if first not in group)]
