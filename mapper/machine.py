@@ -143,7 +143,7 @@ class Fabric:
     @cached_property
     def graph(self) -> nx.DiGraph:
         """The topology as a networkx digraph over PE numbers."""
-        graph = nx.DiGraph()
+        graph = nx.DiGraph()  # type: ignore[no-untyped-call]
         graph.add_nodes_from(range(self.size))
         graph.add_edges_from((pe, other) for pe, reach in enumerate(self.neighbours) for other in reach)
         return graph

@@ -26,7 +26,8 @@ source is read once for all copies along a multicasting axis, else once per copy
 
 Results flow the other way. A written slice is drained when its fill ends; all but the last drain of an element carry
 partial results in the accumulator's type and are read back before the next fill, the last one carries the output's
-type. Copies along a reducing spatial loop are combined on the way out: each copy is read, the receiver is written once.
+type. Copies along a reducing spatial loop are combined on the way out: each copy is read, all but one of them as a
+partial result, and on a multicasting axis the receiver is written once (and its read-back serves one copy).
 
 Hops. On a `hop` axis instances form a line of PEs entered (and left) at position 0: a slice for position p crosses p
 links, its copies are handed on from neighbour to neighbour. Loops that share an axis nest, the outer one with the
@@ -76,8 +77,9 @@ class TileLoop:
 class Buffer:
     """Slice of operand `operand` (-1: the written tensor) in `memory`, standing while the first `depth` loops do.
 
-    `bytes` is the largest slice (partial results in the accumulator's type), `copies` 2 where it is double-buffered, `address` the byte
-    offset in each instance of the memory. `streamed` buffers are refilled at every iteration, whether the slice changed or not.
+    `bytes` is the largest slice (partial results in the accumulator's type), `copies` 2 where it is double-buffered,
+    `address` the byte offset in each instance of the memory. `streamed` buffers are refilled at every iteration,
+    whether the slice changed or not.
     """
 
     operand: int
@@ -129,7 +131,12 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One operator on the fabric. `body` indexes `Mapping.bodies`; `after` names stages that must end first."""
+    """One operator on the fabric; `after` names stages that must end first.
+
+    `body` indexes `Mapping.bodies`: the loop body that runs at every iteration; `tail` the one that finishes outputs
+    and runs once per output element and copy. `launches` counts how often the host starts the fabric for this stage,
+    each time sending `configuration_bytes`.
+    """
 
     name: str
     op: str
@@ -137,6 +144,7 @@ class Stage:
     buffers: tuple[Buffer, ...]
     rect: Rect
     body: int | None = None
+    tail: int | None = None
     after: tuple[str, ...] = ()
     phases: tuple[Phase, ...] = ()
     overlap: bool = False

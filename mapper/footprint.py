@@ -1,0 +1,169 @@
+"""How many distinct elements of a tensor a tile touches, summed over all positions of the tile.
+
+Dimensions that share no loop are independent, so the number of elements in a slice is a product over *components*
+(dimensions connected by common loops) and the sum over all slices is the product of the components' sums. Inside a
+component, counts come from interval arithmetic where the index is affine in one loop or in two that leave no gaps, and
+from enumeration of the component's own loops otherwise. Elements outside the tensor are never counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from mapper.index import Index
+from mapper.ir import Access, Op
+
+__all__ = ["Component", "Pieces", "components", "dependencies", "slice_elements", "slice_sum"]
+
+Array = np.ndarray[Any, Any]
+ENUMERATION_LIMIT = 4_000_000
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The pieces of one operator loop at some depth: parallel arrays of starts, sizes and weights."""
+
+    start: Array
+    size: Array
+    weight: Array
+
+    @property
+    def count(self) -> int:
+        return len(self.start)
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """Tensor dimensions connected by loops: `loops` sorted, (index, extent) per dimension; `gathered` marks
+    dimensions whose element is data-dependent (one element per point of the loops, at most `extents`)."""
+
+    loops: tuple[str, ...]
+    dimensions: tuple[tuple[Index, int], ...]
+    gathered: bool
+
+
+def dependencies(op: Op, access: Access) -> frozenset[str]:
+    """Loops on which the touched element depends, directly or through a gathering read."""
+    loops = set(access.loops)
+    for index in access.index:
+        for atom in index.gathered:
+            loops |= dependencies(op, op.reads[atom.read])
+    return frozenset(loops)
+
+
+def components(op: Op, access: Access, shape: Sequence[int]) -> tuple[Component, ...]:
+    """The independent components of `access` to a tensor of `shape`."""
+    groups: list[tuple[set[str], list[int]]] = []
+    for dimension, index in enumerate(access.index):
+        loops = set(index.loops)
+        for atom in index.gathered:
+            loops |= dependencies(op, op.reads[atom.read])
+        members = [dimension]
+        rest = []
+        for other in groups:
+            if other[0] & loops:
+                loops |= other[0]
+                members += other[1]
+            else:
+                rest.append(other)
+        groups = [*rest, (loops, members)]
+    found = []
+    for loops, members in groups:
+        dimensions = tuple((access.index[d], shape[d]) for d in sorted(members))
+        found.append(Component(tuple(sorted(loops)), dimensions, any(i.gathered for i, _ in dimensions)))
+    return tuple(found)
+
+
+def slice_sum(component: Component, pieces: Mapping[str, Pieces], weighted: str | None = None) -> int:
+    """Elements of the component summed over all combinations of its loops' pieces.
+
+    With `weighted`, each combination counts with the weight of that loop's piece.
+    """
+    if not component.loops:
+        return 1
+    if len(component.loops) == 1:
+        only = pieces[component.loops[0]]
+        counts = _counts(component, [only.start], [only.size])
+        return int((counts * only.weight).sum()) if weighted else int(counts.sum())
+    grids = np.meshgrid(*(np.arange(pieces[n].count) for n in component.loops), indexing="ij")
+    starts = [pieces[n].start[g.ravel()] for n, g in zip(component.loops, grids, strict=True)]
+    sizes = [pieces[n].size[g.ravel()] for n, g in zip(component.loops, grids, strict=True)]
+    counts = _counts(component, starts, sizes)
+    if weighted:
+        counts = counts * pieces[weighted].weight[grids[component.loops.index(weighted)].ravel()]
+    return int(counts.sum())
+
+
+def slice_elements(parts: Sequence[Component], sizes: Mapping[str, int]) -> int:
+    """Elements of the slice at the origin with the given tile sizes."""
+    one = {n: Pieces(np.zeros(1, np.int64), np.array([s]), np.zeros(1, np.int64)) for n, s in sizes.items()}
+    return math.prod(slice_sum(part, one) for part in parts)
+
+
+def _counts(component: Component, starts: list[Array], sizes: list[Array]) -> Array:
+    """Distinct in-bounds elements for each combination of pieces."""
+    if component.gathered:
+        points = math.prod(sizes)
+        return np.minimum(points, math.prod(extent for _, extent in component.dimensions))
+    if len(component.dimensions) == 1:
+        index, extent = component.dimensions[0]
+        closed = _closed_form(index, extent, component.loops, starts, sizes)
+        if closed is not None:
+            return closed
+    return _enumerated(component, starts, sizes)
+
+
+def _closed_form(
+    index: Index, extent: int, loops: tuple[str, ...], starts: list[Array], sizes: list[Array]
+) -> Array | None:
+    """Elements in [0, extent) of an affine index whose values leave no gaps but a fixed step; None otherwise."""
+    if not index.is_affine:
+        return None
+    terms = sorted(((abs(c), c, loops.index(str(a))) for a, c in index.terms), key=lambda t: t[0])
+    step, reach = terms[0][0], np.zeros_like(starts[0])
+    for magnitude, _, position in terms:
+        if magnitude % step or np.any((magnitude > reach + step) & (sizes[position] > 1)):
+            return None
+        reach = reach + magnitude * (sizes[position] - 1)
+    low = np.full_like(starts[0], index.const)
+    for _, coefficient, position in terms:
+        ends = starts[position] + (sizes[position] - 1 if coefficient < 0 else 0)
+        low = low + coefficient * ends
+    high = low + reach
+    first = low + np.maximum(0, -(low // step)) * step
+    last = np.minimum(high, high - ((high - (extent - 1) + step - 1) // step) * step * (high > extent - 1))
+    inside: Array = np.where(last >= first, (last - first) // step + 1, 0)
+    return inside
+
+
+def _enumerated(component: Component, starts: list[Array], sizes: list[Array]) -> Array:
+    """Distinct in-bounds element tuples by enumeration, once per distinct combination of pieces."""
+    keys = np.stack([*starts, *sizes], axis=1)
+    if int(math.prod(int(s.max()) for s in sizes)) * len(np.unique(keys, axis=0)) > ENUMERATION_LIMIT:
+        points = math.prod(s.astype(object) for s in sizes)
+        box = math.prod(extent for _, extent in component.dimensions)
+        return np.minimum(points, box).astype(np.int64)
+    unique, inverse = np.unique(keys, axis=0, return_inverse=True)
+    half = len(starts)
+    counts = [_distinct(component, tuple(map(int, k[:half])), tuple(map(int, k[half:]))) for k in unique]
+    return np.array(counts, np.int64)[inverse.ravel()]
+
+
+@lru_cache(maxsize=200_000)
+def _distinct(component: Component, start: tuple[int, ...], size: tuple[int, ...]) -> int:
+    grids = np.meshgrid(*(np.arange(s, s + n) for s, n in zip(start, size, strict=True)), indexing="ij", sparse=True)
+    values = dict(zip(component.loops, grids, strict=True))
+    flat: Any = np.zeros((), np.int64)
+    inside: Any = np.ones((), bool)
+    for index, extent in component.dimensions:
+        at = np.asarray(index.at(values))
+        inside = inside & (at >= 0) & (at < extent)
+        flat = flat * extent + np.clip(at, 0, extent - 1)
+    flat, inside = np.broadcast_arrays(flat, inside)
+    return int(np.unique(flat[inside]).size)

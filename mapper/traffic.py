@@ -1,0 +1,190 @@
+"""Elements that move inside one stage, from its tile program alone.
+
+Every operand is a chain home -> buffers -> arithmetic units. For each link of the chain, :func:`links` gives how many
+elements leave the source and how many arrive, how many of them are partial results, and how many element-hops they
+cross; the closed form of the semantics stated in `mapper.mapping`. Independent operator loops multiply, so a link
+costs one pass over each loop's pieces.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mapper.footprint import Pieces, components, dependencies, slice_elements, slice_sum
+from mapper.ir import Graph, Op
+from mapper.mapping import WRITTEN, Axis, Buffer, Stage, TileLoop
+
+__all__ = ["Link", "buffer_elements", "links"]
+
+UNITS = ""  # the implicit last memory of a chain: the arithmetic units
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Traffic of operand `operand` between `source` and `target` memory ("" = arithmetic units).
+
+    `sent`/`received` count elements at either end (inward for reads; outward for results, where `source` is the inner
+    end). `partial` counts among `sent` and `received` those that carry partial results; they also return inward.
+    """
+
+    operand: int
+    source: str
+    target: str
+    sent: int
+    received: int
+    hops: int
+    partial_sent: int = 0
+    partial_received: int = 0
+    partial_hops: int = 0
+
+
+def links(graph: Graph, stage: Stage, op: Op, axes: Mapping[str, Axis], home: Callable[[str], str]) -> list[Link]:
+    """All links of all operands of a stage; `home` gives the memory where a tensor lives."""
+    found = []
+    for operand in (*range(len(op.reads)), WRITTEN):
+        access = op.write if operand == WRITTEN else op.reads[operand]
+        chain = sorted((b for b in stage.buffers if b.operand == operand), key=lambda b: b.depth)
+        view = _Operand(graph, stage, op, operand, axes)
+        outer = (home(access.tensor), 0)
+        for buffer in (*chain, Buffer(operand, UNITS, len(stage.loops), 0, streamed=True)):
+            found.append(view.link(outer, buffer))
+            outer = (buffer.memory, buffer.depth)
+    return found
+
+
+def buffer_elements(graph: Graph, stage: Stage, op: Op, buffer: Buffer) -> int:
+    """Elements of the largest slice that `buffer` keeps."""
+    access = op.write if buffer.operand == WRITTEN else op.reads[buffer.operand]
+    sizes = dict(op.extents)
+    for tile in stage.loops[: buffer.depth]:
+        sizes[tile.loop] = min(sizes[tile.loop], tile.step)
+    return slice_elements(components(op, access, graph.tensor(access.tensor).shape), sizes)
+
+
+class _Operand:
+    """One operand of a stage: which loops it depends on, and the pieces they are cut into."""
+
+    def __init__(self, graph: Graph, stage: Stage, op: Op, operand: int, axes: Mapping[str, Axis]) -> None:
+        self.stage, self.op, self.operand, self.axes = stage, op, operand, axes
+        self.access = op.write if operand == WRITTEN else op.reads[operand]
+        self.parts = components(op, self.access, graph.tensor(self.access.tensor).shape)
+        self.depends = dependencies(op, self.access)
+        self.once = operand != WRITTEN and operand not in op.body_reads  # tail reads: once per output element
+
+    def link(self, outer: tuple[str, int], buffer: Buffer) -> Link:
+        """Traffic between `outer` (memory, depth) and `buffer`."""
+        last = self._last_fill_loop(buffer)
+        inner = self._elements(buffer.depth, last, lambda position: True, final=self.once)
+        feeding = self._elements(buffer.depth, last, self._separate(outer[1]), final=self.once)
+        hops = self._hops(outer[1], buffer.depth, last, final=self.once)
+        if self.operand != WRITTEN:
+            return Link(self.operand, outer[0], buffer.memory, feeding, inner, hops)
+        done_inner = self._elements(buffer.depth, last, lambda position: True, final=True)
+        done_outer = self._elements(buffer.depth, last, self._separate(outer[1]), final=True)
+        done_hops = self._hops(outer[1], buffer.depth, last, final=True)
+        return Link(self.operand, buffer.memory, outer[0], inner, feeding, hops,
+                    inner - done_inner, feeding - done_outer, hops - done_hops)  # fmt: skip
+
+    def _last_fill_loop(self, buffer: Buffer) -> int:
+        """Position of the innermost temporal loop whose step refills the buffer, -1 if none does."""
+        for position in range(buffer.depth - 1, -1, -1):
+            tile = self.stage.loops[position]
+            if tile.axis is None and (buffer.streamed or (tile.loop in self.depends and tile.trips > 1)):
+                return position
+        return -1
+
+    def _separate(self, outer_depth: int) -> Callable[[int], bool]:
+        """Does a spatial loop cost the source a read per copy? Not below the source on a multicasting axis."""
+        return lambda position: position < outer_depth or not self._axis(position).multicast
+
+    def _axis(self, position: int) -> Axis:
+        name = self.stage.loops[position].axis
+        assert name is not None
+        return self.axes[name]
+
+    def _elements(
+        self, depth: int, last: int, copies: Callable[[int], bool], final: bool, weighted: int | None = None
+    ) -> int:
+        """Elements over all fills; `copies(position)` says whether spatial loops without dependence count every copy;
+        `final` counts reducing loops at their first step only; `weighted` weighs by the position on a hop loop."""
+        multiplicity = 1
+        pieces: dict[str, Pieces] = {}
+        for name in self.op.extents:
+            cut = self._cut(name, depth, last, copies, final, weighted)
+            if name in self.depends:
+                pieces[name] = cut
+            else:
+                multiplicity *= cut.count
+        total = multiplicity
+        heavy = self.stage.loops[weighted].loop if weighted is not None else None
+        for part in self.parts:
+            total *= slice_sum(part, pieces, heavy if heavy in part.loops else None)
+        return total
+
+    def _cut(
+        self, name: str, depth: int, last: int, copies: Callable[[int], bool], final: bool, weighted: int | None
+    ) -> Pieces:
+        """Pieces of one operator loop over all fills and instances."""
+        relevant = name in self.depends
+        start, size = np.zeros(1, np.int64), np.array([self.op.extents[name]], np.int64)
+        weight = np.zeros(1, np.int64)
+        for position, tile in self._chain(name, depth):
+            counts_once = final and name not in self.op.output_loops
+            if tile.axis is None:
+                every = position <= last and not counts_once
+            else:
+                every = relevant or (copies(position) and not counts_once)
+            start, size, weight = _split(start, size, weight, tile.step, every, position == weighted)
+        return Pieces(start, size, weight)
+
+    def _chain(self, name: str, depth: int) -> Iterable[tuple[int, TileLoop]]:
+        return ((i, tile) for i, tile in enumerate(self.stage.loops[:depth]) if tile.loop == name)
+
+    def _hops(self, outer: int, depth: int, last: int, final: bool) -> int:
+        """Element-hops: the way to each instance's position, then from copy to copy."""
+        hop_loops = [p for p in range(outer, depth) if (t := self.stage.loops[p]).axis and self.axes[t.axis].hop]
+        if not hop_loops:
+            return 0
+        strides = self._strides()
+        leading = lambda position: position not in hop_loops  # noqa: E731 - one slice per group of copies
+        total = 0
+        for position in hop_loops:
+            if self.stage.loops[position].loop in self.depends:
+                total += strides[position] * self._elements(depth, last, leading, final, weighted=position)
+        return total + self._tree(hop_loops, strides) * self._elements(depth, last, leading, final)
+
+    def _tree(self, hop_loops: list[int], strides: Mapping[int, int]) -> int:
+        """Links of the tree that hands one slice from copy to copy."""
+        edges, reached = 0, 1
+        for position in hop_loops:
+            tile = self.stage.loops[position]
+            if tile.loop not in self.depends:
+                edges += reached * (tile.trips - 1) * strides[position]
+                reached *= tile.trips
+        return edges
+
+    def _strides(self) -> dict[int, int]:
+        """Distance on its axis between neighbouring pieces of each spatial loop."""
+        strides = {}
+        for position, tile in enumerate(self.stage.loops):
+            if tile.axis:
+                inner = (t.trips for t in self.stage.loops[position + 1 :] if t.axis == tile.axis)
+                strides[position] = math.prod(inner)
+        return strides
+
+
+def _split(
+    start: np.ndarray, size: np.ndarray, weight: np.ndarray, step: int, every: bool, weighs: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut each piece into pieces of `step` (all of them, or the first only); optionally weigh them by their number."""
+    if not every:
+        return start, np.minimum(size, step), weight
+    trips = -(-size // step)
+    owner = np.repeat(np.arange(len(start)), trips)
+    number = np.arange(len(owner)) - np.repeat(np.cumsum(trips) - trips, trips)
+    first = start[owner] + number * step
+    return first, np.minimum(step, size[owner] - number * step), number if weighs else weight[owner]
