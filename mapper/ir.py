@@ -28,6 +28,7 @@ from mapper.scalar import Acc, Arg, Call, Const, Counter, Scalar, parts
 __all__ = ["Access", "AnyOp", "Combiner", "Graph", "GraphError", "Loop", "Op", "Opaque", "SourceNode", "Tensor", "View"]
 
 Role = Literal["input", "weight", "constant", "activation"]
+Blob = bytes  # Tensor has a property of the name `bytes`
 Fate = Literal["mapped", "fused", "view", "folded", "removed", "host"]
 
 
@@ -43,7 +44,7 @@ class Tensor:
     shape: tuple[int, ...]
     dtype: str
     role: Role = "activation"
-    data: bytes | None = field(default=None, repr=False)
+    data: Blob | None = field(default=None, repr=False)
 
     @property
     def elements(self) -> int:
