@@ -1,7 +1,7 @@
 """Frozen dataclasses to JSON and back, by their type hints.
 
 One reader and one writer for every value that leaves the process (graphs, machines, mappings). Unions of dataclasses
-are told apart by a "kind" key; tuples are lists; bytes are base64; infinities are words. Reading checks every type
+are told apart by a "$type" key; tuples are lists; bytes are base64; infinities are words. Reading checks every type
 and names the path of the fault (`mapping.stages[3].loops[0].step: expected int, found str`).
 """
 
@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 __all__ = ["CodecError", "decode", "encode"]
 
 T = TypeVar("T")
+TAG = "$type"
 
 
 class CodecError(ValueError):
@@ -28,7 +29,7 @@ class CodecError(ValueError):
 def encode(value: Any) -> Any:
     """`value` as JSON-ready lists, dicts and scalars; dataclass fields at their defaults are left out."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        document: dict[str, Any] = {"kind": type(value).__name__}
+        document: dict[str, Any] = {TAG: type(value).__name__}
         for field in _stored(type(value)):
             item = getattr(value, field.name)
             if not (_is_default(field, item)):
@@ -74,7 +75,7 @@ def _dataclass(cls: Any, document: Any, path: str) -> Any:
     hints, known = _hints(cls), {f.name: f for f in _stored(cls)}
     values = {}
     for name, item in document.items():
-        if name == "kind":
+        if name == TAG:
             continue
         if name not in known:
             raise CodecError(f"{path}.{name}: unknown key of {cls.__name__}; known are {', '.join(known)}")
@@ -129,19 +130,19 @@ def _union(args: tuple[Any, ...], item: Any, path: str) -> Any:
     if item is None and type(None) in args:
         return None
     classes = [a for a in args if dataclasses.is_dataclass(a)]
-    if isinstance(item, dict) and "kind" in item:
+    if isinstance(item, dict) and TAG in item:
         for cls in classes:
-            if getattr(cls, "__name__", "") == item["kind"]:
+            if getattr(cls, "__name__", "") == item[TAG]:
                 return _dataclass(cls, item, path)
         names = ", ".join(getattr(c, "__name__", "?") for c in classes)
-        raise CodecError(f"{path}.kind: expected one of {names}, found {item['kind']!r}")
+        raise CodecError(f"{path}.{TAG}: expected one of {names}, found {item[TAG]!r}")
     faults = []
     for hint in sorted((a for a in args if a is not type(None) and a not in classes), key=_strictness):
         try:
             return _value(hint, item, path)
         except CodecError as fault:
             faults.append(str(fault))
-    raise CodecError(faults[0] if faults else f"{path}: expected an object with a kind, found {item!r}")
+    raise CodecError(faults[0] if faults else f"{path}: expected an object with a $type, found {item!r}")
 
 
 def _strictness(hint: Any) -> int:
