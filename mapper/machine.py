@@ -115,11 +115,10 @@ class Fabric:
         """The groups of PEs that share memory ports; none when ports are not limited."""
         if self.memory_ports is None:
             return ()
-        key = {"column": lambda pe: pe % self.columns, "row": lambda pe: pe // self.columns, "fabric": lambda pe: 0}
-        group_of = key[self.memory_ports.per]
         groups: dict[int, list[int]] = {}
         for pe in range(self.size):
-            groups.setdefault(group_of(pe), []).append(pe)
+            row, column = divmod(pe, self.columns)
+            groups.setdefault({"row": row, "column": column}.get(self.memory_ports.per, 0), []).append(pe)
         return tuple(tuple(group) for _, group in sorted(groups.items()))
 
     @cached_property
