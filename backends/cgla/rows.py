@@ -1,0 +1,436 @@
+"""Stage 1: which row each operation takes, as a constraint model over rows only.
+
+Columns follow from rows: any register of a row reads any register of the row before, so an operand never cares
+for columns; and registers reduce to a count, because a fresh result has a fixed register and a passing value takes
+any free one. So the model decides
+
+    below[g, r]   group g sits in row r or above (order encoding, monotone in r),
+    fold[e]       foldable exe e reads the registers of its own row,
+    direct[s]     store s takes its data from the exe in its own unit,
+
+for a fixed number of rows. With at[i, r] = below[i, r] - below[i, r - 1], every constraint is one method of
+:class:`RowModel`, with its inequality in the docstring. All of them hold for every legal placement (rules 1-16, and
+17 where the share is enforced), so an infeasible model is a proof; `merge_stores` adds the restriction direct = 1,
+which helps search and must stay off in proofs. A feasible plan may still fail in :mod:`.columns` or
+:mod:`.registers`: transit blocks, shared selector indices and address compatibility are only counted here.
+
+A node's span (first, last row) is part of the question: a window search fixes most nodes (first = last), whose
+terms then are numbers and cost the solver nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mapper.solver import Expression, Limits, Model, Solution, Variable, solve
+
+from .bounds import sharing_classes
+from .rules import COLUMNS, HALF, QUARTER, REGISTERS, ROWS, WHOLE, Body, Read
+
+Spans = Mapping[int, tuple[int, int]]
+_Difference = tuple[Expression, Expression, Expression]  # produced, used, slack
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """A row for every node and the exes that are folded."""
+
+    rows: int
+    row_of: Mapping[int, int]
+    folded: frozenset[int]
+
+    def nodes_in(self, row: int) -> tuple[int, ...]:
+        return tuple(i for i, r in self.row_of.items() if r == row)
+
+
+class RowModel:
+    """The model for `rows` rows and the nodes' `spans`. `nogoods`: sets of nodes that must not share one row."""
+
+    def __init__(
+        self,
+        body: Body,
+        rows: int,
+        spans: Spans,
+        *,
+        merge_stores: bool = False,
+        minimise_hops: bool = False,
+        nogoods: Iterable[frozenset[int]] = (),
+    ) -> None:
+        self.body, self.rows, self.spans = body, rows, spans
+        self.model = Model()
+        self._group_spans = {g: self._common_span(members) for g, members in body.groups.items()}
+        self.trivially_infeasible = any(low > high for low, high in self._group_spans.values())
+        if self.trivially_infeasible:
+            return
+        self._below = self._order_variables()
+        self.fold = {e: self.model.flag(f"fold{e}") for e in body.store_of if self._is_open(e)}
+        self.direct = self._direct_variables()
+        self._precedence()
+        self._folding()
+        self._one_direct_store()
+        self._exe_and_cex_slots()
+        self._memory_units()
+        live = self._live_values()
+        self._registers(live)
+        for nogood in nogoods:
+            self._forbid(nogood)
+        if merge_stores:
+            self._merge_stores()
+        if minimise_hops:
+            self.model.minimize(sum(term for terms in live.values() for term in terms))
+
+    # ---- variables
+
+    def _order_variables(self) -> dict[tuple[int, int], Variable]:
+        """below[g, r] <= below[g, r + 1] between the first and the last row of each group."""
+        found = {}
+        for g, (low, high) in self._group_spans.items():
+            for row in range(low, high):
+                found[g, row] = self.model.flag(f"b{g}.{row}")
+                if row > low:
+                    self.model.add_implication(found[g, row - 1], found[g, row])
+        return found
+
+    def below(self, i: int, row: int) -> Expression:
+        """1 if node i sits in `row` or above it."""
+        known = self._below.get((self.body.group_of[i], row))
+        return known if known is not None else int(row >= self.last(i))
+
+    def at(self, i: int, row: int) -> Expression:
+        """1 if node i sits in `row`."""
+        return self.below(i, row) - self.below(i, row - 1)
+
+    def first(self, i: int) -> int:
+        return self._group_spans[self.body.group_of[i]][0]
+
+    def last(self, i: int) -> int:
+        return self._group_spans[self.body.group_of[i]][1]
+
+    def _common_span(self, members: Sequence[int]) -> tuple[int, int]:
+        return max(self.spans[i][0] for i in members), min(self.spans[i][1] for i in members)
+
+    def _is_open(self, i: int) -> bool:
+        """Node i, or the store of foldable i, is not fixed."""
+        nodes = (i, self.body.store_of[i]) if i in self.body.store_of else (i,)
+        return any(self.first(j) < self.last(j) for j in nodes) or i in self.body.store_of
+
+    def _direct_variables(self) -> dict[int, Expression]:
+        """direct[s] = 0 puts store s strictly below the exe of its data; stores of loads are never direct."""
+        found: dict[int, Expression] = {}
+        for s in self.body.memory_nodes:
+            data = self.body.memory(s).data
+            if data is None:
+                continue
+            found[s] = 0
+            if self.body.kind(data) == "exe" and self.body.is_data_only(data, s):
+                found[s] = direct = self.model.flag(f"direct{s}")
+                for row in range(self.first(s), self.last(s) + 1):
+                    self.model.add(self.below(s, row) <= self.below(data, row - 1) + direct)
+        return found
+
+    # ---- precedence and folding (rules 4, 15)
+
+    def _precedence(self) -> None:
+        """below[user, r] <= below[value, r - distance]; the shorter folded distance needs fold = 1."""
+        for read in self.body.reads:
+            self._not_before(read, self.body.least_distance(read))
+            if read.fold is not None and read.folded_distance < read.distance:
+                self._not_before(read, read.distance, self.fold[read.fold])
+
+    def _not_before(self, read: Read, distance: int, unless: Expression = 0) -> None:
+        for row in range(self.first(read.user), self.last(read.user) + 1):
+            source = self.below(read.value, row - distance)
+            if not (isinstance(source, int) and source == 1):
+                self.model.add(self.below(read.user, row) <= source + unless)
+
+    def _folding(self) -> None:
+        """fold[e] <= direct[store of e], and then both sit in one row: below[e, r] <= below[store, r] + 1 - fold[e]."""
+        for e, fold in self.fold.items():
+            store = self.body.store_of[e]
+            self.model.add(fold <= self.direct[store])
+            for row in range(self.first(e), self.last(e) + 1):
+                self.model.add(self.below(e, row) <= self.below(store, row) + 1 - fold)
+
+    def _one_direct_store(self) -> None:
+        """Rule 11: of several stores of one exe result, at most one sits in the exe's row."""
+        stores: dict[int, list[Expression]] = defaultdict(list)
+        for s, direct in self.direct.items():
+            if not isinstance(direct, int):
+                stores[self.body.memory(s).data or 0].append(direct)
+        for several in stores.values():
+            if len(several) > 1:
+                self.model.add(sum(several) <= 1)
+
+    def _merge_stores(self) -> None:
+        """Restriction for search: the only store of an exe result sits in the exe's row."""
+        for e, store in self.body.store_of.items():
+            if self.body.group_of[e] != self.body.group_of[store]:
+                for row in range(min(self.first(e), self.first(store)), max(self.last(e), self.last(store)) + 1):
+                    self.model.add(self.below(e, row) == self.below(store, row))
+
+    # ---- slots (rules 2, 3, 16)
+
+    def _in_row(self, nodes: Iterable[int]) -> list[list[int]]:
+        """Per row, the nodes that can be there."""
+        found: list[list[int]] = [[] for _ in range(self.rows)]
+        for i in nodes:
+            for row in range(self.first(i), self.last(i) + 1):
+                found[row].append(i)
+        return found
+
+    def _at_most(self, nodes: Iterable[int], row: int, limit: int) -> None:
+        terms = [self.at(i, row) for i in nodes]
+        if len(terms) > limit:
+            self.model.add(sum(terms) <= limit)
+
+    def _exe_and_cex_slots(self) -> None:
+        """Per row: sum of at[exe] <= 4 (less the loop counters in row 0), sum of at[cex] <= 4, one LDDMQ."""
+        ids, dfg = self.body.ids, self.body.dfg
+        for row, nodes in enumerate(self._in_row(i for i in ids if self.body.kind(i) == "exe")):
+            self._at_most(nodes, row, COLUMNS - (dfg.loop_levels if row == 0 else 0))
+        for row, nodes in enumerate(self._in_row(i for i in ids if self.body.kind(i) == "cex")):
+            self._at_most(nodes, row, COLUMNS)
+        for row, nodes in enumerate(self._in_row(i for i in ids if dfg[i].op == "LDDMQ")):
+            self._at_most(nodes, row, 1)
+
+    # ---- memory units and the split of local memory (rules 12-14, 16, 17)
+
+    def _memory_units(self) -> None:
+        """Per row: the columns that the descriptors take, split losses included, sum to at most 4."""
+        per_row: list[list[Expression]] = [[] for _ in range(self.rows)]
+        stored = self.body.stored_regions
+        loads = [i for i in self.body.memory_nodes if self.body.memory(i).region not in stored]
+        by_descriptor: dict[int, list[int]] = defaultdict(list)
+        for i in loads:
+            by_descriptor[self.body.memory(i).descriptor].append(i)
+        for nodes in by_descriptor.values():
+            self._loaded_columns(nodes, per_row)
+        for region in stored:
+            self._stored_columns(region, per_row)
+        for terms in per_row:
+            if terms:
+                self.model.add(sum(terms) <= COLUMNS)
+
+    def _loaded_columns(self, nodes: Sequence[int], per_row: list[list[Expression]]) -> None:
+        """Units of one descriptor: a pair takes one; of a class that may share, n take at least ceil(n / 2)."""
+        classes = [self._in_row(part) for part in sharing_classes(self.body, [i for i in nodes if not self._paired(i)])]
+        pairs = self._in_row(i for i in nodes if self._paired(i) and self.body.memory(i).pair is None)
+        for row in range(self.rows):
+            units = [self._units(part[row], row) for part in classes if part[row]]
+            units += [self.at(i, row) for i in pairs[row]]
+            if units:
+                here = [i for part in (*classes, pairs) for i in part[row]]
+                per_row[row].append(self._columns(units, here, row))
+
+    def _paired(self, i: int) -> bool:
+        return i in self.body.partner
+
+    def _units(self, nodes: Sequence[int], row: int, least: Expression = 0) -> Expression:
+        """u >= least, u >= at[i], 2 u >= sum of at[i]."""
+        if len(nodes) == 1 and isinstance(least, int):
+            return self.at(nodes[0], row)
+        units = self.model.integer(0, COLUMNS)
+        self.model.add(2 * units >= sum(self.at(i, row) for i in nodes))
+        for i in nodes:
+            self.model.add(units >= self.at(i, row))
+        if not isinstance(least, int):
+            self.model.add(units >= least)
+        return units
+
+    def _columns(self, units: Sequence[Expression], nodes: Sequence[int], row: int) -> Expression:
+        """Columns of one descriptor: its units, or whole halves (need 1/2: 2 h >= units), or the row (4 w >= units)."""
+        need = self.body.need(nodes[0])
+        if need == QUARTER:
+            return sum(units)
+        taken = self.model.integer(0, 2) if need == HALF else self.model.flag()
+        self.model.add(need * taken >= sum(units))
+        for i in nodes:
+            self.model.add(taken >= self.at(i, row))
+        return need * taken
+
+    def _stored_columns(self, region: int, per_row: list[list[Expression]]) -> None:
+        """A stored region's group takes one column, a pair, or the row; loads of a split region come on top."""
+        bound = self.body.stored_regions[region]
+        stores = [i for i in bound if self.body.kind(i) == "store"]
+        loose = [i for i in self.body.memory_nodes if self.body.memory(i).region == region and i not in bound]
+        width = _group_columns(max(len(stores), -(-len(bound) // 2)), self.body.need(bound[0]))
+        rows = self._in_row(loose)
+        for row in range(self.rows):
+            anchor = self.at(bound[0], row) if self.first(bound[0]) <= row <= self.last(bound[0]) else 0
+            if rows[row]:
+                shared = self._units([*rows[row], *stores], row, len(stores) * anchor)
+                columns = self._columns([shared], rows[row], row)
+                per_row[row].append(self._at_least(columns, width * anchor))
+            elif not (isinstance(anchor, int) and anchor == 0):
+                per_row[row].append(width * anchor)
+
+    def _at_least(self, first: Expression, second: Expression) -> Expression:
+        larger = self.model.integer(0, COLUMNS)
+        self.model.add(larger >= first)
+        self.model.add(larger >= second)
+        return larger
+
+    # ---- registers (rules 5-9)
+
+    def _live_values(self) -> dict[int, list[Expression]]:
+        """Row -> one term per node value that is, or may be, in a register of that row.
+
+        live[v, r] >= below[v, r] - below[u, r] for each user u; >= below[v, r] - below[u, r - 1] - 1 + fold if u may
+        fold; an unread load owns its home register: live[v, r] >= at[v, r].
+        """
+        live: dict[int, list[Expression]] = defaultdict(list)
+        for value in self.body.values:
+            reads = self.body.reads_of[value]
+            if self.body.kind(value) == "load" and not reads:
+                for row in range(self.first(value), self.last(value) + 1):
+                    live[row].append(self.at(value, row))
+            if reads:
+                self._live_value(value, reads, live)
+        return live
+
+    def _live_value(self, value: int, reads: Sequence[Read], live: dict[int, list[Expression]]) -> None:
+        group_of = self.body.group_of
+        users = list({group_of[r.user]: r.user for r in reads}.values())
+        late = {(group_of[r.user], r.fold): r for r in reads if r.fold is not None and self._reads_late(r)}
+        end = max(self.last(u) for u in users) + bool(late)
+        for row in range(self.first(value), min(end, self.rows)):
+            produced = self.below(value, row)
+            terms: list[_Difference] = [(produced, self.below(u, row), 0) for u in users]
+            terms += [(produced, self.below(r.user, row - 1), 1 - self.fold[e]) for (_, e), r in late.items()]
+            term = self._largest_difference(terms)
+            if not (isinstance(term, int) and term == 0):
+                live[row].append(term)
+
+    def _reads_late(self, read: Read) -> bool:
+        """The user reads the registers of its own row if its unit is folded (a direct store reads none)."""
+        return read.distance > 0
+
+    def _largest_difference(self, terms: Sequence[_Difference]) -> Expression:
+        """max of (produced - used - slack) over `terms`, a number where all are."""
+        open_terms = []
+        for produced, used, slack in terms:
+            if isinstance(produced, int) and produced == 0 or isinstance(used, int) and used == 1:
+                continue
+            if all(isinstance(t, int) for t in (produced, used, slack)):
+                return 1
+            open_terms.append((produced, used, slack))
+        if not open_terms:
+            return 0
+        if len(open_terms) == 1 and isinstance(open_terms[0][2], int):
+            return open_terms[0][0] - open_terms[0][1]
+        live = self.model.flag()
+        for produced, used, slack in open_terms:
+            self.model.add(live >= produced - used - slack)
+        return live
+
+    def _registers(self, live: Mapping[int, Sequence[Expression]]) -> None:
+        """Per row: live values + distinct host constants read from it <= 16; live values + 2 x register stores <= 16.
+
+        A store from a register blocks the four transit paths of its unit, of which at most the homes of one
+        exe and one load stay in use. Row -1 is row 63, where the loop counters' constants sit too.
+        """
+        hosts = self._host_constants()
+        blocked = self._register_stores()
+        for row in range(self.rows):
+            values = list(live.get(row, ()))
+            constants = [term for term, _ in hosts.get(row, ())]
+            if row == ROWS - 1:
+                constants += self._constants_of_row_0(hosts)
+            self._add_limit(values + constants, REGISTERS)
+            if blocked.get(row):
+                self._add_limit(values + [2 * term for term in blocked[row]], REGISTERS)
+        self._add_limit(self._constants_of_row_0(hosts), REGISTERS)
+
+    def _add_limit(self, terms: Sequence[Expression], limit: int) -> None:
+        if len(terms) > limit or any(not isinstance(t, int) for t in terms):
+            self.model.add(sum(terms) <= limit)
+
+    def _constants_of_row_0(self, hosts: Mapping[int, Sequence[tuple[Expression, int]]]) -> list[Expression]:
+        counters = set(self.body.dfg.loop_host)
+        return [1] * len(counters) + [term for term, host in hosts.get(-1, ()) if host not in counters]
+
+    def _host_constants(self) -> dict[int, list[tuple[Expression, int]]]:
+        """held[h, r] >= at[u, r + 1] for each user u of host h; folded users read their own row instead."""
+        users: dict[int, list[int]] = defaultdict(list)
+        for i, hosts in self.body.hosts.items():
+            for host in hosts:
+                users[host].append(i)
+        found: dict[int, list[tuple[Expression, int]]] = defaultdict(list)
+        for host in sorted(users):
+            demands: dict[int, list[Expression]] = defaultdict(list)
+            for i in users[host]:
+                self._host_demand(i, demands)
+            for row, terms in sorted(demands.items()):
+                found[row].append((self._any_of(terms), host))
+        return found
+
+    def _host_demand(self, i: int, demands: dict[int, list[Expression]]) -> None:
+        exe = self.body.fold_of.get(i)
+        for row in range(self.first(i), self.last(i) + 1):
+            here = self.at(i, row)
+            if exe is None:
+                demands[row - 1].append(here)
+            else:
+                demands[row - 1].append(here - self.fold[exe])
+                demands[row].append(here + self.fold[exe] - 1)
+
+    def _any_of(self, terms: Sequence[Expression]) -> Expression:
+        """1 if any term is: a number if one surely is, the term itself if it is the only one and cannot be negative."""
+        numbers = [t for t in terms if isinstance(t, int)]
+        if any(t > 0 for t in numbers):
+            return 1
+        open_terms = [t for t in terms if not isinstance(t, int)]
+        if not open_terms:
+            return 0
+        held = self.model.flag()
+        for term in open_terms:
+            self.model.add(held >= term)
+        return held
+
+    def _register_stores(self) -> dict[int, list[Expression]]:
+        """blocked[s, r] >= at[s, r] - direct[s]."""
+        found: dict[int, list[Expression]] = defaultdict(list)
+        for s, direct in self.direct.items():
+            for row in range(self.first(s), self.last(s) + 1):
+                if isinstance(direct, int):
+                    found[row].append(self.at(s, row))
+                else:
+                    blocked = self.model.flag()
+                    self.model.add(blocked >= self.at(s, row) - direct)
+                    found[row].append(blocked)
+        return found
+
+    def _forbid(self, nodes: frozenset[int]) -> None:
+        """A set of nodes that no row can hold together: per row, sum of at <= n - 1."""
+        for row in range(max(self.first(i) for i in nodes), min(self.last(i) for i in nodes) + 1):
+            self.model.add(sum(self.at(i, row) for i in nodes) <= len(nodes) - 1)
+
+    # ---- solving
+
+    def hint(self, plan: RowPlan) -> None:
+        """Start the search from `plan`'s rows."""
+        self.model.hint((var, int(plan.row_of[g] <= row)) for (g, row), var in self._below.items())
+        self.model.hint((var, int(e in plan.folded)) for e, var in self.fold.items())
+
+    def solve(self, limits: Limits) -> tuple[Solution | None, RowPlan | None]:
+        """(solver's answer, plan); the answer is None where the spans alone rule a plan out."""
+        if self.trivially_infeasible:
+            return None, None
+        solution = solve(self.model, limits)
+        return solution, self._plan(solution) if solution else None
+
+    def _plan(self, solution: Solution) -> RowPlan:
+        row_of = {}
+        for i in self.body.ids:
+            low, high = self.first(i), self.last(i)
+            group = self.body.group_of[i]
+            row_of[i] = next((r for r in range(low, high) if solution.value(self._below[group, r])), high)
+        folded = frozenset(e for e, var in self.fold.items() if solution.value(var))
+        return RowPlan(max(row_of.values(), default=0) + 1, row_of, folded)
+
+
+def _group_columns(units: int, need: int) -> int:
+    """Columns that `units` units of one memory group take: alone, as a merged pair, or as the whole row."""
+    return max(need if need != QUARTER else 1, units if units <= 2 else WHOLE)

@@ -1,0 +1,76 @@
+"""Large-neighbourhood moves on a legal plan: squeeze a window by one row, or polish its registers.
+
+A window frees the nodes of a few successive rows and fixes all others. *Squeeze* shifts the rows below up by one
+and asks whether the freed nodes fit into one row less: success shortens the kernel. *Polish* keeps the rows and
+minimises the values alive in the window, which prepares the next squeeze and lowers hops. Windows are small
+models whatever the kernel's size, so their refutations are as quick as their solutions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mapper.solver import Limits
+
+from .bounds import Bounds
+from .rows import RowModel, RowPlan, Spans
+from .rules import Body
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Rows start .. start + height - 1 of a plan."""
+
+    start: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a move: a plan (not yet realised), a refutation, or a time-out; and what it cost."""
+
+    status: Literal["found", "refuted", "unknown"]
+    plan: RowPlan | None
+    effort: float
+
+
+def squeeze(
+    body: Body, bounds: Bounds, plan: RowPlan, window: Window, limits: Limits, nogoods: tuple[frozenset[int], ...] = ()
+) -> Answer:
+    """A plan with one row less, all change inside the window."""
+    spans = window_spans(bounds, plan, window, shift=1)
+    return ask(RowModel(body, plan.rows - 1, spans, nogoods=nogoods), limits)
+
+
+def polish(
+    body: Body, bounds: Bounds, plan: RowPlan, window: Window, limits: Limits, nogoods: tuple[frozenset[int], ...] = ()
+) -> Answer:
+    """A plan with as many rows and at most as many live values, all change inside the window."""
+    spans = window_spans(bounds, plan, window, shift=0)
+    model = RowModel(body, plan.rows, spans, minimise_hops=True, nogoods=nogoods)
+    model.hint(plan)
+    return ask(model, limits)
+
+
+def window_spans(bounds: Bounds, plan: RowPlan, window: Window, shift: int) -> Spans:
+    """Rows above stay, rows below move up by `shift`, the window's nodes share what is left between them."""
+    last = min(window.start + window.height, plan.rows) - 1
+    spans = {}
+    for i, row in plan.row_of.items():
+        if row < window.start:
+            spans[i] = row, row
+        elif row > last:
+            spans[i] = row - shift, row - shift
+        else:
+            spans[i] = max(window.start, bounds.heads[i]), last - shift
+    return spans
+
+
+def ask(model: RowModel, limits: Limits) -> Answer:
+    """Solve and sort the answer."""
+    solution, plan = model.solve(limits)
+    if solution is None:
+        return Answer("refuted", None, 0.0)
+    status: Literal["refuted", "unknown"] = "refuted" if solution.status == "infeasible" else "unknown"
+    return Answer("found" if plan else status, plan, solution.deterministic_time)
