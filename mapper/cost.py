@@ -140,6 +140,7 @@ def _charge(tally: _Tally, graph: Graph, op: Op, link: Link) -> None:
     back = dtypes.bytes_of(link.partial_received, wide)
     _add(tally, link.target, link.source, back, back)
     tally.hop_bytes += dtypes.bytes_of(link.hops - link.partial_hops, final) + dtypes.bytes_of(link.partial_hops, wide)
+    tally.hop_bytes += dtypes.bytes_of(link.returned_hops, wide)
 
 
 def _add(tally: _Tally, source: str, target: str, sent: int, received: int) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from mapper.index import Index
 from mapper.ir import Access, Op
 
-__all__ = ["Component", "Pieces", "components", "dependencies", "slice_elements", "slice_sum"]
+__all__ = ["Component", "Pieces", "components", "dependencies", "largest_slice", "slice_sum"]
 
 Array = np.ndarray[Any, Any]
 ENUMERATION_LIMIT = 4_000_000
@@ -87,23 +87,29 @@ def slice_sum(component: Component, pieces: Mapping[str, Pieces], weighted: str 
     """
     if not component.loops:
         return 1
-    if len(component.loops) == 1:
-        only = pieces[component.loops[0]]
-        counts = _counts(component, [only.start], [only.size])
-        return int((counts * only.weight).sum()) if weighted else int(counts.sum())
-    grids = np.meshgrid(*(np.arange(pieces[n].count) for n in component.loops), indexing="ij")
-    starts = [pieces[n].start[g.ravel()] for n, g in zip(component.loops, grids, strict=True)]
-    sizes = [pieces[n].size[g.ravel()] for n, g in zip(component.loops, grids, strict=True)]
+    starts, sizes, chosen = _combinations(component, pieces)
     counts = _counts(component, starts, sizes)
     if weighted:
-        counts = counts * pieces[weighted].weight[grids[component.loops.index(weighted)].ravel()]
+        counts = counts * pieces[weighted].weight[chosen[component.loops.index(weighted)]]
     return int(counts.sum())
 
 
-def slice_elements(parts: Sequence[Component], sizes: Mapping[str, int]) -> int:
-    """Elements of the slice at the origin with the given tile sizes."""
-    one = {n: Pieces(np.zeros(1, np.int64), np.array([s]), np.zeros(1, np.int64)) for n, s in sizes.items()}
-    return math.prod(slice_sum(part, one) for part in parts)
+def _combinations(
+    component: Component, pieces: Mapping[str, Pieces]
+) -> tuple[list[Array], list[Array], Sequence[Array]]:
+    """Starts and sizes, per loop of the component, of every combination of pieces; and which pieces these are."""
+    chosen = np.indices([pieces[name].count for name in component.loops]).reshape(len(component.loops), -1)
+    starts = [pieces[name].start[row] for name, row in zip(component.loops, chosen, strict=True)]
+    sizes = [pieces[name].size[row] for name, row in zip(component.loops, chosen, strict=True)]
+    return starts, sizes, list(chosen)
+
+
+def largest_slice(component: Component, pieces: Mapping[str, Pieces]) -> int:
+    """Elements of the component in its largest slice over all combinations of its loops' pieces."""
+    if not component.loops:
+        return 1
+    starts, sizes, _ = _combinations(component, pieces)
+    return int(_counts(component, starts, sizes).max(initial=0))
 
 
 def _counts(component: Component, starts: list[Array], sizes: list[Array]) -> Array:

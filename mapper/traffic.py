@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mapper.footprint import Pieces, components, dependencies, slice_elements, slice_sum
+from mapper.footprint import Pieces, components, dependencies, largest_slice, slice_sum
 from mapper.ir import Graph, Op
 from mapper.mapping import WRITTEN, Axis, Buffer, Stage, TileLoop
 
@@ -28,7 +28,8 @@ class Link:
     """Traffic of operand `operand` between `source` and `target` memory ("" = arithmetic units).
 
     `sent`/`received` count elements at either end (inward for reads; outward for results, where `source` is the inner
-    end). `partial` counts among `sent` and `received` those that carry partial results; they also return inward.
+    end). `partial` counts among `sent` and `received` those that carry partial results; they also return inward, over
+    `returned_hops` element-hops.
     """
 
     operand: int
@@ -40,6 +41,7 @@ class Link:
     partial_sent: int = 0
     partial_received: int = 0
     partial_hops: int = 0
+    returned_hops: int = 0
 
 
 def links(graph: Graph, stage: Stage, op: Op, axes: Mapping[str, Axis], home: Callable[[str], str]) -> list[Link]:
@@ -59,10 +61,9 @@ def links(graph: Graph, stage: Stage, op: Op, axes: Mapping[str, Axis], home: Ca
 def buffer_elements(graph: Graph, stage: Stage, op: Op, buffer: Buffer) -> int:
     """Elements of the largest slice that `buffer` keeps."""
     access = op.write if buffer.operand == WRITTEN else op.reads[buffer.operand]
-    sizes = dict(op.extents)
-    for tile in stage.loops[: buffer.depth]:
-        sizes[tile.loop] = min(sizes[tile.loop], tile.step)
-    return slice_elements(components(op, access, graph.tensor(access.tensor).shape), sizes)
+    view = _Operand(graph, stage, op, buffer.operand, {})
+    pieces = {name: view.all_pieces(name, buffer.depth) for name in op.extents}
+    return math.prod(largest_slice(part, pieces) for part in components(op, access, graph.tensor(access.tensor).shape))
 
 
 class _Operand:
@@ -80,14 +81,29 @@ class _Operand:
         last = self._last_fill_loop(buffer)
         inner = self._elements(buffer.depth, last, lambda position: True, final=self.once)
         feeding = self._elements(buffer.depth, last, self._separate(outer[1]), final=self.once)
-        hops = self._hops(outer[1], buffer.depth, last, final=self.once)
+        entry, handed = self._hops(outer[1], buffer.depth, last, final=self.once)
         if self.operand != WRITTEN:
-            return Link(self.operand, outer[0], buffer.memory, feeding, inner, hops)
-        done_inner = self._elements(buffer.depth, last, lambda position: True, final=True)
-        done_outer = self._elements(buffer.depth, last, self._separate(outer[1]), final=True)
-        done_hops = self._hops(outer[1], buffer.depth, last, final=True)
-        return Link(self.operand, buffer.memory, outer[0], inner, feeding, hops,
-                    inner - done_inner, feeding - done_outer, hops - done_hops)  # fmt: skip
+            return Link(self.operand, outer[0], buffer.memory, feeding, inner, entry + handed)
+        done = self._distinct()
+        done_hops = 0 if self._scatters() else self._hops(outer[1], buffer.depth, last, final=True)[0]
+        return Link(self.operand, buffer.memory, outer[0], inner, feeding, entry + handed,
+                    inner - done, feeding - done, entry + handed - done_hops, entry - done_hops)  # fmt: skip
+
+    def all_pieces(self, name: str, depth: int) -> Pieces:
+        """Every piece of one operator loop at `depth`."""
+        return self._cut(name, depth, depth, lambda position: True, final=False, weighted=None)
+
+    def _distinct(self) -> int:
+        """Elements of the whole operand."""
+        whole = {name: self.all_pieces(name, 0) for name in self.op.extents}
+        return math.prod(slice_sum(part, whole) for part in self.parts)
+
+    def _scatters(self) -> bool:
+        """Do several points of the output loops write one element, or does data decide which?"""
+        if self.depends != self.op.output_loops:
+            return True
+        depth = len(self.stage.loops)
+        return self._elements(depth, depth, lambda position: True, final=True) != self._distinct()
 
     def _last_fill_loop(self, buffer: Buffer) -> int:
         """Position of the innermost temporal loop whose step refills the buffer, -1 if none does."""
@@ -144,28 +160,26 @@ class _Operand:
     def _chain(self, name: str, depth: int) -> Iterable[tuple[int, TileLoop]]:
         return ((i, tile) for i, tile in enumerate(self.stage.loops[:depth]) if tile.loop == name)
 
-    def _hops(self, outer: int, depth: int, last: int, final: bool) -> int:
-        """Element-hops: the way to each instance's position, then from copy to copy."""
+    def _hops(self, outer: int, depth: int, last: int, final: bool) -> tuple[int, int]:
+        """Element-hops: the way to each instance's position, and on from copy to copy."""
         hop_loops = [p for p in range(outer, depth) if (t := self.stage.loops[p]).axis and self.axes[t.axis].hop]
-        if not hop_loops:
-            return 0
         strides = self._strides()
-        leading = lambda position: position not in hop_loops  # noqa: E731 - one slice per group of copies
-        total = 0
-        for position in hop_loops:
-            if self.stage.loops[position].loop in self.depends:
-                total += strides[position] * self._elements(depth, last, leading, final, weighted=position)
-        return total + self._tree(hop_loops, strides) * self._elements(depth, last, leading, final)
-
-    def _tree(self, hop_loops: list[int], strides: Mapping[int, int]) -> int:
-        """Links of the tree that hands one slice from copy to copy."""
-        edges, reached = 0, 1
-        for position in hop_loops:
-            tile = self.stage.loops[position]
-            if tile.loop not in self.depends:
-                edges += reached * (tile.trips - 1) * strides[position]
-                reached *= tile.trips
-        return edges
+        waiting = {p for p in hop_loops if self.stage.loops[p].loop not in self.depends}
+        leading = frozenset(waiting)
+        entry = sum(
+            strides[p] * self._elements(depth, last, lambda at: at not in leading, final, weighted=p)
+            for p in hop_loops
+            if p not in leading
+        )
+        handed = 0
+        reached = self._elements(depth, last, lambda at: at not in leading, final) if leading else 0
+        for position in sorted(leading):  # copies along one loop after the other: each new one is a stride away
+            waiting.discard(position)
+            held = frozenset(waiting)
+            more = self._elements(depth, last, lambda at, held=held: at not in held, final)  # type: ignore[misc]
+            handed += strides[position] * (more - reached)
+            reached = more
+        return entry, handed
 
     def _strides(self) -> dict[int, int]:
         """Distance on its axis between neighbouring pieces of each spatial loop."""
