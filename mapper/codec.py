@@ -1,8 +1,8 @@
 """Frozen dataclasses to JSON and back, by their type hints.
 
 One reader and one writer for every value that leaves the process (graphs, machines, mappings). Unions of dataclasses
-are told apart by a "$type" key; tuples are lists; bytes are base64; infinities are words. Reading checks every type
-and names the path of the fault (`mapping.stages[3].loops[0].step: expected int, found str`).
+are told apart by a "$type" key; tuples are lists; bytes are base64; infinities and fractions are words. Reading checks
+every type and names the path of the fault (`mapping.stages[3].loops[0].step: expected int, found str`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
+from fractions import Fraction
 from functools import cache
 from typing import Any, TypeVar
 
@@ -43,6 +44,8 @@ def encode(value: Any) -> Any:
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, bytes):
         return {"base64": base64.b64encode(value).decode()}
+    if isinstance(value, Fraction):
+        return {"fraction": str(value)}
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": repr(value)}
     return value
@@ -156,6 +159,8 @@ def _scalar(hint: Any, item: Any, path: str) -> Any:
         return item
     if hint is bytes and isinstance(item, dict) and "base64" in item:
         return base64.b64decode(item["base64"])
+    if hint is Fraction and isinstance(item, dict) and "fraction" in item:
+        return Fraction(item["fraction"])
     if hint is float and isinstance(item, dict) and "float" in item:
         return float(item["float"])
     if hint is float and isinstance(item, (int, float)) and not isinstance(item, bool):

@@ -1,0 +1,5 @@
+"""`python -m mapper` is the command `mapper`."""
+
+from mapper.cli import main
+
+main()

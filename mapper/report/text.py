@@ -1,0 +1,116 @@
+"""The text a person reads first: totals, movement by level against its bound, the costliest operators, the host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mapper.errors import clean
+
+__all__ = ["columns", "quantity", "summary"]
+
+_SCALE = (
+    (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""),
+    (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"),
+)  # fmt: skip
+
+
+def quantity(value: float, unit: str) -> str:
+    """`value` with an SI prefix and three to four digits."""
+    for scale, prefix in _SCALE:
+        if abs(value) >= scale:
+            return f"{value / scale:.4g} {prefix}{unit}"
+    return f"0 {unit}"
+
+
+def columns(rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
+    """Rows as aligned text; columns in `right` are right-aligned."""
+    table = [list(map(str, row)) for row in rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))] if table else []
+    lines = []
+    for row in table:
+        cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """The report as text, some thirty lines."""
+    parts = [_title(report)]
+    for section, writer in (("totals", _model), ("kernel", _kernel), ("contest", _contest)):
+        if section in report:
+            parts.append(writer(report))
+    parts.append(_outcome(report["outcome"], report["objective"]))
+    return "\n\n".join(parts)
+
+
+def _title(report: Mapping[str, Any]) -> str:
+    return f"{clean(report['input']['name'])} on {report['machine']} ({report['target']})"
+
+
+def _model(report: Mapping[str, Any]) -> str:
+    parts = [_totals(report), _movement(report), _costliest(report["ops"], report["totals"]["movement_pj"])]
+    parts.append(_host(report["host_ops"]))
+    return "\n\n".join(parts)
+
+
+def _totals(report: Mapping[str, Any]) -> str:
+    t = report["totals"]
+    rows = [
+        ("movement", quantity(t["movement_pj"] * 1e-12, "J"), "energy", quantity(t["energy_pj"] * 1e-12, "J")),
+        ("MACs", f"{t['macs']:,}", "parameters", f"{t['params']:,}"),
+        ("latency", quantity(t["seconds"], "s"), "cycles", f"{t['cycles']:,}"),
+        ("operators", f"{len(report['ops'])} on the fabric", "bytes x hops", quantity(t["hop_bytes"], "B")),
+    ]
+    relative = "ratio" in report["technology"]
+    return columns(rows) + ("\n(energies are relative: 1 pJ = one 16-bit multiply-accumulate)" if relative else "")
+
+
+def _movement(report: Mapping[str, Any]) -> str:
+    """Bytes per level, and at each boundary mapping / attainable / provable."""
+    rows = [("level", "read", "written", "movement", "at least", "attainable", "x bound")]
+    for name, level in report["totals"]["levels"].items():
+        bound = report["bounds"].get(name, {})
+        provable = bound.get("provable_bytes")
+        moved = bound.get("mapping_bytes", level["read_bytes"] + level["write_bytes"])
+        ratio = f"{moved / provable:.2f}" if provable else "-"
+        read, written = quantity(level["read_bytes"], "B"), quantity(level["write_bytes"], "B")
+        least = quantity(provable, "B") if provable else "-"
+        attainable = quantity(bound["attainable_bytes"], "B") if "attainable_bytes" in bound else "-"
+        rows.append((name, read, written, quantity(level["energy_pj"] * 1e-12, "J"), least, attainable, ratio))
+    return columns(rows, frozenset(range(1, 7)))
+
+
+def _costliest(ops: Sequence[Mapping[str, Any]], total: float) -> str:
+    rows = [("costliest operators", "type", "movement", "share", "cycles", "where")]
+    for op in sorted(ops, key=lambda o: (-o["movement_pj"], o["name"]))[:5]:
+        share = op["movement_pj"] / total if total else 0.0
+        rows.append((clean(op["name"], 40), op["op_type"], quantity(op["movement_pj"] * 1e-12, "J"), f"{share:.1%}",
+                     f"{op['cycles']:,}", op["where"]))  # fmt: skip
+    return columns(rows, frozenset({2, 3, 4}))
+
+
+def _host(host_ops: Sequence[Mapping[str, Any]]) -> str:
+    if not host_ops:
+        return "host: nothing, every operator runs on the fabric"
+    rows = [("on the host", "type", "bytes", "reason")]
+    rows += [(clean(o["name"], 40), o["op_type"], quantity(o["bytes"], "B"), clean(o["reason"], 60)) for o in host_ops]
+    return columns(rows, frozenset({2}))
+
+
+def _kernel(report: Mapping[str, Any]) -> str:
+    return columns([(name.replace("_", " "), str(value)) for name, value in report["kernel"].items()])
+
+
+def _contest(report: Mapping[str, Any]) -> str:
+    return columns([(name.replace("_", " "), f"{value:,}") for name, value in report["contest"].items()])
+
+
+def _outcome(outcome: Mapping[str, Any], objective: str) -> str:
+    word = {"bound": "optimal: meets a bound", "exhausted-twice": "optimal: search space exhausted twice",
+            "exhausted": "best found: search space exhausted once"}.get(outcome["proof"], "best found")  # fmt: skip
+    if "gap" not in outcome:
+        return f"{word}; objective {outcome['objective']:,.6g} ({objective}), no bound"
+    text = f"{word}; objective {outcome['objective']:,.6g} ({objective})"
+    text += f", at least {outcome['bound']:,.6g}, gap {outcome['gap']:.1%}"
+    return f"{text}; stopped early: {outcome['stopped']}" if "stopped" in outcome else text
