@@ -1,0 +1,178 @@
+"""ModelProto -> Graph: declares inputs and weights, lowers every node, and accounts for each of them.
+
+A node is, in this order: a call of a local function (its body is walked in its place); shape arithmetic on known
+values (computed now); an operator with a lowering; an operator that ONNX itself defines by a function body; or an
+opaque operator for the host. Anything else is refused by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from onnx import ModelProto, TensorProto, ValueInfoProto, numpy_helper
+
+from mapper import dtypes
+from mapper.ir import Fate, Graph, GraphError, Opaque, SourceNode, View
+
+from .context import KNOWN_BYTES, Context
+from .dims import extents_of
+from .errors import ModelError
+from .fold import fold
+from .functions import call_frame, check_expansion, schema_body
+from .node import Array, Node, Scope, dtype_name
+from .opaque import send_to_host
+from .table import lowering_of
+from .walk import Frame, FunctionKey, Walk, ordered
+
+__all__ = ["graph_of"]
+
+PARAMETER_ELEMENTS = 1024
+
+
+def graph_of(model: ModelProto, dims: Mapping[str, int]) -> Graph:
+    """The checked graph of `model` with symbolic dimensions bound by `dims`. Raises ModelError."""
+    functions = {(f.domain, f.name, f.overload): f for f in model.functions}
+    check_expansion(model, functions)
+    context = Context(dims)
+    scope = Scope("", {("" if o.domain == "ai.onnx" else o.domain): o.version for o in model.opset_import})
+    if "" not in scope.opsets and any(n.domain in ("", "ai.onnx") for n in model.graph.node):
+        raise ModelError("the model imports no opset of ai.onnx", "opset_import", "add opset_import { version: 18 }")
+    _declare_boundary(context, model, scope)
+    Walk(context, functions, lower_node, [Frame(ordered(model.graph), scope)]).run()
+    outputs = _outputs(context, model, scope)
+    _settle_fates(context)
+    return _finished(context, model, outputs)
+
+
+# Inputs and weights ------------------------------------------------------------------------------------------------
+
+
+def _declare_boundary(c: Context, model: ModelProto, scope: Scope) -> None:
+    if model.graph.sparse_initializer:
+        name = model.graph.sparse_initializer[0].values.name
+        raise ModelError(f"sparse initializer {name!r} is not supported", name, "store it dense")
+    for tensor in model.graph.initializer:
+        if not tensor.name:
+            raise ModelError("an initializer has no name", "graph")
+        declare_weight(c, scope.define(tensor.name), tensor, model_level=True)
+    for value in model.graph.input:
+        if value.name not in scope.names:
+            _declare_input(c, value, scope)
+
+
+def _declare_input(c: Context, value: ValueInfoProto, scope: Scope) -> None:
+    kind = value.type.WhichOneof("value")
+    if kind != "tensor_type":
+        raise ModelError(f"input {value.name!r} is a {(kind or 'value without type').removesuffix('_type')}", value.name)
+    if not value.type.tensor_type.HasField("shape"):
+        raise ModelError(f"input {value.name!r} has no shape", value.name, "give the model's inputs static ranks")
+    shape = extents_of(value, c.dims)
+    c.declare(scope.define(value.name), shape, dtype_name(value.type.tensor_type.elem_type, value.name), "input")
+
+
+def declare_weight(c: Context, name: str, tensor: TensorProto, *, model_level: bool) -> None:
+    """An initializer. Integers and single elements that fit are known; a weight keeps its shape only."""
+    dtype, shape = dtype_name(tensor.data_type, name), tuple(tensor.dims)
+    elements = math.prod(shape)
+    external = tensor.data_location == TensorProto.EXTERNAL
+    small = 0 <= dtypes.bytes_of(elements, dtype) <= KNOWN_BYTES and not external
+    table = not dtypes.is_float(dtype) or elements <= 1 or not model_level
+    if small and table:
+        c.constant(name, _decoded(tensor, name), dtype)
+    else:
+        c.declare(name, shape, dtype, "weight")
+        if small and elements <= PARAMETER_ELEMENTS:
+            c.parameters[name] = _decoded(tensor, name)
+    if model_level and dtype != "int64":
+        c.unclaimed[name] = elements
+        c.params[""] = c.params.get("", 0) + elements
+
+
+def _decoded(tensor: TensorProto, name: str) -> Array:
+    try:
+        array = numpy_helper.to_array(tensor)
+    except Exception as fault:  # to_array raises many kinds
+        raise ModelError(f"initializer {name!r} cannot be decoded", name, "its data and its dims disagree") from fault
+    if array.shape != tuple(tensor.dims):
+        raise ModelError(f"initializer {name!r} holds {array.size} elements for dims {list(tensor.dims)}", name)
+    return array
+
+
+# Nodes -------------------------------------------------------------------------------------------------------------
+
+
+def lower_node(walk: Walk, node: Node) -> None:
+    """What becomes of one node; leaves its outputs declared or a frame pushed that will declare them."""
+    c = walk.context
+    c.fates.setdefault(node.source, "removed")
+    if node.source == node.name:
+        c.op_types[node.name] = node.op_type
+    for name in node.inputs:
+        if name in c.unclaimed:
+            c.params[node.source] = c.params.get(node.source, 0) + c.unclaimed.pop(name)
+    function = walk.functions.get(_function_key(node))
+    if function is not None:
+        walk.push(call_frame(c, node, function))
+    elif fold(c, node):
+        c.fates[node.source] = "folded"
+    elif (lowering := lowering_of(node)) is not None:
+        lowering(c, node)
+    elif (body := schema_body(c, node)) is not None:
+        walk.push(call_frame(c, node, body))
+    else:
+        send_to_host(walk, node)
+
+
+def _function_key(node: Node) -> FunctionKey:
+    return (node.proto.domain, node.op_type, node.proto.overload)
+
+
+# The finished graph ------------------------------------------------------------------------------------------------
+
+
+def _outputs(c: Context, model: ModelProto, scope: Scope) -> tuple[str, ...]:
+    """Names of the outputs; those that share another tensor's name become views of it."""
+    names = []
+    for value in model.graph.output:
+        name = scope.find(value.name)
+        if name is None:
+            raise ModelError(f"output {value.name!r} is never produced", value.name, "is the graph complete?")
+        names.append(name)
+        if name not in c.alias:
+            if name not in c.tensors:
+                raise ModelError(f"output {value.name!r} is a sequence or an optional", value.name, "outputs must be tensors")
+            continue
+        source = name
+        while source in c.alias:
+            source = c.alias[source]
+        del c.alias[name]
+        c.declare(name, c.shape(source), c.dtype(source))
+        c.ops.append(View(c.op_name(f"output.{name}"), "Identity", source, name))
+    return tuple(names)
+
+
+def _finished(c: Context, model: ModelProto, outputs: tuple[str, ...]) -> Graph:
+    used = {name for op in c.ops for name in (*op.inputs, *op.outputs)} | set(outputs)
+    tensors = tuple(t for t in c.tensors.values() if t.name in used or t.role == "input")
+    inputs = tuple(t.name for t in tensors if t.role == "input")
+    nodes = tuple(
+        SourceNode(name, op_type, c.fates[name], c.macs.get(name, 0), c.params.get(name, 0))
+        for name, op_type in c.op_types.items()
+    )
+    macs, params = sum(node.macs for node in nodes), c.params.get("", 0)
+    name = model.graph.name or "model"
+    try:
+        return Graph(name, tensors, tuple(c.ops), inputs, tuple(dict.fromkeys(outputs)), nodes, macs, params)
+    except GraphError as fault:
+        raise ModelError(str(fault), "graph") from fault
+
+
+def _settle_fates(c: Context) -> None:
+    """What became of each node, read off the operators that carry its name."""
+    for op in c.ops:
+        fate: Fate = "host" if isinstance(op, Opaque) else "view" if isinstance(op, View) else "mapped"
+        for source in op.sources:
+            known = c.fates.get(source, "removed")
+            if known != "host" and (known != "mapped" or fate == "host"):
+                c.fates[source] = fate

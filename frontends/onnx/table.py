@@ -1,0 +1,25 @@
+"""Which lowering an operator has: op_type -> function, by domain. Operators that are absent are expanded by ONNX's
+own function body, go to the host, or are refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from . import conv, elementwise, gather, movement, normalise, pool, products, reductions, sources
+from .context import Context
+from .node import Node
+
+__all__ = ["LOWERINGS", "lowering_of"]
+
+Lowering = Callable[[Context, Node], None]
+
+STANDARD: Mapping[str, Lowering] = {
+    **elementwise.TABLE, **products.TABLE, **conv.TABLE, **pool.TABLE, **reductions.TABLE, **normalise.TABLE,
+    **movement.TABLE, **gather.TABLE, **sources.TABLE,
+}  # fmt: skip
+MICROSOFT: Mapping[str, Lowering] = {}
+LOWERINGS: Mapping[str, Mapping[str, Lowering]] = {"": STANDARD, "com.microsoft": MICROSOFT}
+
+
+def lowering_of(node: Node) -> Lowering | None:
+    return LOWERINGS.get(node.domain, {}).get(node.op_type)
