@@ -21,6 +21,7 @@ from .windows import Difference, Window, components, differences, earliest, hori
 
 __all__ = ["Attempt", "Trial", "attempt", "registers_of"]
 
+EFFORT_PER_CONSTRAINT = 1e-5  # about what building one costs, in seconds of a core
 FAST: tuple[tuple[str, Any], ...] = (
     ("linearization_level", 0),
     ("cp_model_probing_level", 0),
@@ -45,8 +46,9 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What came of a trial; `spent` is deterministic solver time."""
+    """What came of a trial of `problem`; `spent` is deterministic solver time and a charge for building the model."""
 
+    problem: Problem
     verdict: Literal["found", "refuted", "unknown"]
     schedule: Schedule | None = None
     spent: float = 0.0
@@ -61,7 +63,7 @@ def attempt(trial: Trial) -> Attempt:
         problem = _restricted(problem, trial.region)
     windows = _windows(problem, trial.ii, trial.slack)
     if windows is None:
-        return Attempt("refuted")
+        return Attempt(problem, "refuted")
     order = _by_degree(problem)
     confined = confine(problem, order) if trial.region is None else {}
     spent = 0.0
@@ -71,7 +73,7 @@ def attempt(trial: Trial) -> Attempt:
         result = _solved(form, replace(trial.limits, effort=trial.limits.effort - spent), registers)
         spent += result.spent
         fits = result.schedule is not None and registers_of(problem, result.schedule) is not None
-        if result.verdict != "found" or fits or spent >= trial.limits.effort:
+        if result.verdict != "found" or fits or spent >= 0.99 * trial.limits.effort:
             break
     verdict = "unknown" if result.verdict == "found" and not fits else result.verdict
     return replace(result, verdict=verdict, schedule=result.schedule if verdict == "found" else None, spent=spent)
@@ -84,7 +86,8 @@ def _solved(form: Formulation, limits: Limits, registers: Registers) -> Attempt:
     if solution.status == "infeasible" and not (mixed and registers != "ignored"):
         verdict = "refuted"
     schedule = form.read(solution) if solution else None
-    return Attempt(verdict, schedule, solution.deterministic_time, solution.interrupted, solution.wall_limited)
+    spent = solution.deterministic_time + EFFORT_PER_CONSTRAINT * len(form.model.proto.constraints)
+    return Attempt(form.problem, verdict, schedule, spent, solution.interrupted, solution.wall_limited)
 
 
 def registers_of(problem: Problem, schedule: Schedule) -> dict[int, int] | None:

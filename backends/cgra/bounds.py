@@ -25,6 +25,7 @@ from .windows import differences, positive_cycle
 
 __all__ = [
     "Bound",
+    "binding",
     "conflict",
     "fewest_moves",
     "lifetime_bound",
@@ -146,3 +147,8 @@ def static_bounds(dfg: Dfg, fabric: Fabric) -> tuple[Bound, ...]:
     """Resource, memory ports and recurrence: what holds with and without MOVEs. The largest one binds."""
     problem = direct_problem(dfg, fabric)
     return resource_bound(problem), ports_bound(dfg, fabric), recurrence_bound(problem)
+
+
+def binding(bounds: Sequence[Bound]) -> Bound:
+    """The largest bound, the first of equals."""
+    return max(bounds, key=lambda bound: bound.ii)

@@ -44,7 +44,7 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What the model decided. `start[i]` and `pe[i]` are None for a MOVE that is not used; `source[r]` is read r's source."""
+    """What the model decided: start and PE per operation (None: an unused MOVE), and the source of each read."""
 
     ii: int
     start: tuple[int | None, ...]

@@ -15,9 +15,9 @@ from mapper.placement import KernelMapping
 from mapper.solver import Limits, Outcome
 
 from .attempt import registers_of
-from .bounds import Bound, lifetime_bound, static_bounds
+from .bounds import Bound, binding, lifetime_bound, static_bounds
 from .problem import direct_problem
-from .search import Budget, Search, binding
+from .search import Budget, Search
 from .solution import mapping_of
 
 __all__ = ["DoesNotFit", "KernelRequest", "KernelResult", "map_kernel"]
@@ -25,9 +25,9 @@ __all__ = ["DoesNotFit", "KernelRequest", "KernelResult", "map_kernel"]
 Effort = Literal["fast", "default", "max"]
 
 BUDGETS: dict[str, Budget] = {
-    "fast": Budget((0.3, 1.0), 3.0),
-    "default": Budget((0.3, 1.5, 4.0), 10.0),
-    "max": Budget((0.3, 2.0, 10.0, 60.0), 300.0, twice=True),
+    "fast": Budget(0.5, (0.5,), 2.0, 10.0),
+    "default": Budget(0.8, (1.0, 4.0), 6.0, 30.0),
+    "max": Budget(0.8, (1.0, 8.0, 60.0), 300.0, 300.0, twice=True),
 }
 
 
@@ -109,7 +109,7 @@ def _highest(dfg: Dfg, fabric: Fabric, low: int) -> int:
 def _result(dfg: Dfg, search: Search, bounds: tuple[Bound, ...], moves_bound: int, seed: int) -> KernelResult:
     assert search.best is not None
     find = search.best
-    ii, bound = find.schedule.ii, binding(bounds)
+    ii, bound = find.ii, binding(bounds)
     reached = bound.ii
     while reached < ii and reached in search.refuted:
         reached += 1

@@ -23,7 +23,7 @@ MEMORY_OPS = frozenset({"load", "store", "lwd", "swd", "lwi", "swi"})
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Something that takes a slot of a PE. `latency_cycles` runs parallel to `pes`; `value` is the node that a MOVE copies."""
+    """Takes a slot of one of `pes`; `latency_cycles` runs parallel. `value`: index of the node that a MOVE copies."""
 
     key: int | str
     pes: tuple[int, ...]

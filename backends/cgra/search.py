@@ -1,14 +1,15 @@
 """The search over II: which trials, in which order, with how much effort.
 
-Every II from the lower bound upwards gets a few trials, cheap ones first: direct with the shortest length, direct with
-II cycles of slack, MOVEs on the values that need them, MOVEs on every value. The first II that is found ends a round;
-the next round gives the undecided lower ones more effort, together with the trials that refute for good (windows of
-every length; every MOVE that could fit). It ends when all lower II are decided or the effort is spent.
+First *climb*: from the lower bound upwards every II gets the quick trials (direct with the shortest length, direct with
+II cycles of slack, a few MOVEs where they are needed, MOVEs on every value) until one finds a schedule; if none does,
+climb again with more effort and further. Then *descend*: the II below the incumbent gets all trials, also those that
+refute for good (schedules of every length, every MOVE that could fit), with growing effort, until it is found or
+refuted. Effort is deterministic solver time plus a charge for building models, so the same input gives the same result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -17,21 +18,24 @@ from mapper.machine import Fabric
 from mapper.solver import Limits
 
 from .attempt import Attempt, Trial, attempt
-from .bounds import Bound, conflict, fewest_moves, slots_left
+from .bounds import conflict, fewest_moves, slots_left
 from .formulation import Schedule
 from .problem import Problem, direct_problem, routed_problem
 
 __all__ = ["Budget", "Find", "Search"]
 
 Variant = Literal["direct", "routed"]
+LARGEST_EXHAUSTIVE = 400  # operations, optional MOVEs included, of a model that may refute for good
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Deterministic solver time: of one trial in each round, and in all."""
+    """Deterministic effort: of a trial while climbing (per 100 nodes), of a trial in each descent, and of the whole."""
 
-    rounds: tuple[float, ...]
+    climb: float
+    descents: tuple[float, ...]
     total: float
+    climbing: float
     twice: bool = False
 
 
@@ -43,9 +47,30 @@ class Find:
     schedule: Schedule
 
     @property
+    def ii(self) -> int:
+        return self.schedule.ii
+
+    @property
     def moves(self) -> int:
-        used = {s for s in self.schedule.source if s is not None and self.problem.operations[s].optional}
+        """MOVEs that some read reaches, directly or through other MOVEs."""
+        sources = {r.reader: s for r, s in zip(self.problem.reads, self.schedule.source, strict=True)}
+        used: set[int] = set()
+        for read, source in zip(self.problem.reads, self.schedule.source, strict=True):
+            while read.edge is not None and source is not None and self.problem.operations[source].optional:
+                used.add(source)
+                source = sources[source]
         return len(used)
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A trial by name; `decides`: its refutation refutes the II."""
+
+    name: str
+    make: Callable[[], Problem]
+    slack: int | None
+    share: float = 1.0
+    decides: bool = False
 
 
 @dataclass
@@ -71,19 +96,46 @@ class Search:
 
     def run(self, low: int, high: int) -> None:
         """Search low … high; stops when everything below the incumbent is decided or the effort is spent."""
-        for number, effort in enumerate(self.budget.rounds):
-            top = high if self.best is None else self.best.schedule.ii - 1
-            for ii in range(low, top + 1):
-                if self.done:
-                    return
-                if ii not in self.refuted and self._try(ii, effort, number):
-                    break
-            if all(ii in self.refuted for ii in range(low, self.best.schedule.ii if self.best else low)):
-                return
+        self._climb(low, high)
+        if self.best is not None:
+            self._descend(low)
 
     @property
-    def done(self) -> bool:
-        return self.interrupted or self.wall_limited or self.spent >= self.budget.total
+    def stopped(self) -> bool:
+        return self.interrupted or self.wall_limited
+
+    def _climb(self, low: int, high: int) -> None:
+        """Quick trials upwards until one finds a schedule."""
+        effort, reach = 0.15 + self.budget.climb * len(self.dfg.nodes) / 100, max(4, low // 2)
+        while self.best is None and not self.stopped and self.spent < self.budget.climbing:
+            for ii in range(low, min(high, low + reach) + 1):
+                if self._settled(ii) or self._try(ii, effort, list(self._quick(ii))):
+                    continue
+                if self.best is not None or self.stopped or self.spent >= self.budget.climbing:
+                    return
+            effort, reach = 3 * effort, 2 * reach
+
+    def _descend(self, low: int) -> None:
+        """All trials of the II below the incumbent, with growing effort, as long as they decide it."""
+        for effort in self.budget.descents:
+            while self.best is not None and not self.stopped and self.spent < self.budget.total:
+                undecided = [ii for ii in range(low, self.best.ii) if not self._settled(ii)]
+                if not undecided:
+                    return
+                ii, before = undecided[-1], self.best.ii
+                self._try(ii, effort, [*self._quick(ii), *self._thorough(ii)])
+                if ii not in self.refuted and self.best.ii == before:
+                    break
+
+    def _settled(self, ii: int) -> bool:
+        """Is this II refuted, if need be by a bound that costs nothing?"""
+        if ii not in self.refuted:
+            if self.variant == "direct":
+                if conflict(self.direct, ii):
+                    self.refuted[ii] = "lifetime"
+            elif self.moves_bound(ii)[0] > slots_left(self.direct, ii):
+                self.refuted[ii] = "moves"
+        return ii in self.refuted
 
     def moves_bound(self, ii: int) -> tuple[int, tuple[int, ...]]:
         """The fewest MOVEs at this II and where: nothing to compute when spans close without."""
@@ -93,23 +145,23 @@ class Search:
             self._moves[ii] = none if closes else fewest_moves(self.direct, ii)
         return self._moves[ii]
 
-    def _try(self, ii: int, effort: float, number: int) -> bool:
-        """All trials of one II in one round; True when one finds a schedule."""
-        if self._refuted_by_bound(ii):
-            return False
-        for name, trial, decides in self._trials(ii, effort, number):
-            if (ii, name) in self._failed:
+    def _try(self, ii: int, effort: float, rungs: list[Rung]) -> bool:
+        """Run the trials of one II; True when it turns out refuted."""
+        for rung in rungs:
+            if (ii, rung.name) in self._failed:
                 continue
-            result = self._run(trial)
-            if result.verdict == "found" and result.schedule is not None:
-                self.best = Find(trial.problem, result.schedule)
-                return True
+            limits = replace(self.limits, effort=effort * rung.share)
+            room = slots_left(self.direct, ii)
+            result = self._run(Trial(rung.make(), ii, rung.slack, limits, most_moves=room))
+            if result.schedule is not None:
+                self.best = Find(result.problem, result.schedule)
+                return False
             if result.verdict == "refuted":
-                self._failed.add((ii, name))
-                if decides:
+                self._failed.add((ii, rung.name))
+                if rung.decides:
                     self.refuted[ii] = "exhausted"
-                    return False
-            if self.done:
+                    return True
+            if self.stopped:
                 return False
         return False
 
@@ -120,37 +172,47 @@ class Search:
         self.wall_limited |= result.wall_limited
         return result
 
-    def _refuted_by_bound(self, ii: int) -> bool:
-        if self.variant == "direct":
-            cycle = conflict(self.direct, ii)
-            if cycle:
-                self.refuted[ii] = "lifetime"
-        elif self.moves_bound(ii)[0] > slots_left(self.direct, ii):
-            self.refuted[ii] = "moves"
-        return ii in self.refuted
+    # -------------------------------------------------------------------- trials
 
-    def _trials(self, ii: int, effort: float, number: int) -> Iterator[tuple[str, Trial, bool]]:
-        """Name, trial, and whether a refutation of it decides the II."""
-        limits = replace(self.limits, effort=effort)
-        room = slots_left(self.direct, ii) if self.variant == "routed" else 0
+    def _quick(self, ii: int) -> Iterator[Rung]:
+        """Trials that find, cheapest first."""
         if not conflict(self.direct, ii):
-            only = room == 0
-            yield "direct-0", Trial(self.direct, ii, 0, limits), False
-            yield "direct-ii", Trial(self.direct, ii, ii, limits), False
-            if number > 0 or self._small(ii):
-                yield "direct-all", Trial(self.direct, ii, None, limits), only
-        if room > 0:
-            needed = self.moves_bound(ii)[1]
-            some = self._routed([m + 1 for m in needed])
-            yield "routed-0", Trial(some, ii, 0, limits, most_moves=room), False
-            yield "routed-ii", Trial(some, ii, ii, limits, most_moves=room), False
-            if number > 0 or self._small(ii):
-                every = self._routed([room] * len(needed))
-                if len(every.operations) < 250:
-                    yield "routed-all", Trial(every, ii, None, limits, most_moves=room), True
+            yield Rung("direct-0", lambda: self.direct, 0)
+            yield Rung("direct-ii", lambda: self.direct, ii)
+        if self._room(ii):
+            yield Rung("lean-0", lambda: self._lean(ii), 0, 0.5)
+            yield Rung("lean-ii", lambda: self._lean(ii), ii)
 
-    def _small(self, ii: int) -> bool:
-        return len(self.direct.operations) * self.fabric.size * ii < 2000
+    def _thorough(self, ii: int) -> Iterator[Rung]:
+        """Trials that decide, or find what the quick ones cannot."""
+        if not conflict(self.direct, ii):
+            yield Rung("direct-all", lambda: self.direct, None, 1.0, not self._room(ii))
+        if self._room(ii):
+            yield Rung("every-0", lambda: self._every(ii), 0)
+            yield Rung("every-ii", lambda: self._every(ii), ii)
+            if self._exhaustive_size(ii) <= LARGEST_EXHAUSTIVE:
+                yield Rung("every-all", lambda: self._exhaustive(ii), None, 1.0, True)
+
+    def _room(self, ii: int) -> int:
+        return slots_left(self.direct, ii) if self.variant == "routed" else 0
+
+    def _lean(self, ii: int) -> Problem:
+        """MOVEs where the fewest-MOVEs bound puts them, and one for every value with three readers or more."""
+        readers = [len(self.dfg.successors[node.id]) for node in self.dfg.nodes]
+        needed = self.moves_bound(ii)[1]
+        return self._routed([m or int(r >= 3) for m, r in zip(needed, readers, strict=True)])
+
+    def _every(self, ii: int) -> Problem:
+        """One MOVE more than the bound puts there, for every value."""
+        return self._routed([m + 1 for m in self.moves_bound(ii)[1]])
+
+    def _exhaustive(self, ii: int) -> Problem:
+        """As many MOVEs on every value as there is room for."""
+        return self._routed([self._room(ii)] * len(self.direct.operations))
+
+    def _exhaustive_size(self, ii: int) -> int:
+        users = sum(bool(self.dfg.successors[node.id]) for node in self.dfg.nodes)
+        return len(self.direct.operations) + users * self._room(ii)
 
     def _routed(self, depth: list[int]) -> Problem:
         users = self.dfg.successors
@@ -160,18 +222,15 @@ class Search:
     def shed_moves(self) -> int:
         """Fewer MOVEs at the incumbent's II while effort lasts; returns a proven lower bound on them."""
         assert self.best is not None
-        ii = self.best.schedule.ii
-        bound = max(self.moves_bound(ii)[0], 0 if (ii, "direct-all") not in self._failed else 1)
-        while self.best.moves > bound and not self.done:
-            limits = replace(self.limits, effort=self.budget.rounds[min(1, len(self.budget.rounds) - 1)])
-            trial = Trial(self.best.problem, ii, ii, limits, most_moves=self.best.moves - 1)
-            result = self._run(trial)
-            if result.verdict != "found" or result.schedule is None:
+        ii = self.best.ii
+        direct_impossible = (ii, "direct-all") in self._failed
+        bound = max(self.moves_bound(ii)[0], int(direct_impossible))
+        effort = self.budget.descents[0]
+        allowed = self.spent + 3 * effort
+        while self.best.moves > bound and not self.stopped and self.spent < allowed:
+            limits = replace(self.limits, effort=effort)
+            result = self._run(Trial(self.best.problem, ii, ii, limits, most_moves=self.best.moves - 1))
+            if result.schedule is None:
                 break
-            self.best = Find(trial.problem, result.schedule)
+            self.best = Find(result.problem, result.schedule)
         return bound
-
-
-def binding(bounds: tuple[Bound, ...]) -> Bound:
-    """The largest bound, the first of equals."""
-    return max(bounds, key=lambda bound: bound.ii)
