@@ -20,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from mapper.ir import Op
+from mapper.ir import Access, Op
 from mapper.mapping import Axis, Mapping, Stage
 
 from .chains import Feed, copy_loops, feeds, strides
-from .slices import Group, counts
+from .slices import Group, counts, groups
 from .tally import LinkCount, ends
 
-__all__ = ["Pieces", "iterations", "largest_slice", "pieces", "replay_links"]
+__all__ = ["Pieces", "distinct_elements", "iterations", "largest_slice", "pieces", "replay_links"]
 
 Array = np.ndarray[Any, Any]
 Choice = Callable[[int], bool]
@@ -94,6 +94,18 @@ def largest_slice(stage: Stage, op: Op, feed: Feed) -> int:
         cut = [pieces(stage, op, name, feed.buffer.depth, lambda position: True) for name in group.loops]
         found *= max((int(block.max(initial=0)) for block, _ in _blocks(group, cut)), default=1)
     return found
+
+
+def distinct_elements(op: Op, access: Access, shape: tuple[int, ...]) -> int:
+    """Elements that the whole operator touches through `access`."""
+    return math.prod(
+        int(
+            counts(group, np.zeros((1, len(group.loops)), np.int64), np.array([[op.extents[n] for n in group.loops]]))[
+                0
+            ]
+        )
+        for group in groups(op, access, shape)
+    )
 
 
 def replay_links(mapping: Mapping, stage: Stage, op: Op) -> list[LinkCount]:

@@ -1,0 +1,212 @@
+"""The fabric: rectangles, loop bodies, routes, and time that bandwidth and initiation intervals allow."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from importlib import import_module
+
+from mapper.check_kernel import check_kernel
+from mapper.ir import Op
+from mapper.mapping import Mapping, Rect, Route, Stage
+from mapper.placement import KernelMapping
+from mapper.violation import Violation
+
+from .replay import distinct_elements, iterations
+from .tally import MemoryCount
+
+__all__ = ["bodies", "rectangles", "routes", "time"]
+
+Place = tuple[int, int]
+
+
+def rectangles(mapping: Mapping) -> Iterator[Violation]:
+    """Rectangles lie inside the fabric and its lanes, avoid dead PEs, and do not overlap where stages run at once."""
+    fabric, lanes = mapping.machine.fabric, mapping.machine.setting("lanes", 1)
+    for stage in mapping.stages:
+        rect, subject = stage.rect, f"stage {stage.name!r}"
+        inside = rect.row >= 0 <= rect.column and rect.height > 0 < rect.width
+        inside = inside and rect.row + rect.height <= fabric.rows and rect.column + rect.width <= fabric.columns
+        if not inside:
+            yield Violation("rectangles", subject, _words(rect), f"inside {fabric.rows} x {fabric.columns} PEs")
+        if not (rect.lane >= 0 and rect.lanes > 0 and rect.lane + rect.lanes <= lanes):
+            yield Violation(
+                "rectangles", subject, f"lanes {rect.lane} to {rect.lane + rect.lanes - 1}", f"{lanes} lanes"
+            )
+        dead = sorted(place for place in fabric.dead if _covers(rect, place))
+        if dead:
+            yield Violation("rectangles", subject, f"{_words(rect)} with dead PE {dead[0]}", "working PEs only")
+    if mapping.schedule == "pipeline":
+        yield from _apart(mapping)
+
+
+def _words(rect: Rect) -> str:
+    return f"{rect.height} x {rect.width} PEs from ({rect.row}, {rect.column})"
+
+
+def _covers(rect: Rect, place: Place) -> bool:
+    row, column = place
+    return rect.row <= row < rect.row + rect.height and rect.column <= column < rect.column + rect.width
+
+
+def _apart(mapping: Mapping) -> Iterator[Violation]:
+    """No PE belongs to two stages: sweep over the rows, comparing rectangles that are open at once."""
+    open_: list[Stage] = []
+    for stage in sorted(mapping.stages, key=lambda s: s.rect.row):
+        open_ = [other for other in open_ if other.rect.row + other.rect.height > stage.rect.row]
+        for other in open_:
+            if _meet(stage.rect, other.rect):
+                found = f"{_words(stage.rect)} and {_words(other.rect)}"
+                yield Violation("rectangles", f"stages {other.name!r} and {stage.name!r}", found, "no PE in both")
+        open_.append(stage)
+
+
+def _meet(a: Rect, b: Rect) -> bool:
+    rows = a.row < b.row + b.height and b.row < a.row + a.height
+    columns = a.column < b.column + b.width and b.column < a.column + a.width
+    return rows and columns and a.lane < b.lane + b.lanes and b.lane < a.lane + a.lanes
+
+
+def bodies(mapping: Mapping) -> Iterator[Violation]:
+    """Stages point at bodies that exist, and each body is legal on this fabric."""
+    for stage in mapping.stages:
+        for role, body in (("body", stage.body), ("tail", stage.tail)):
+            if body is not None and not 0 <= body < len(mapping.bodies):
+                yield Violation("bodies", f"stage {stage.name!r}", f"{role} {body}", f"0 to {len(mapping.bodies) - 1}")
+    for number, body_ in enumerate(mapping.bodies):
+        for v in _judge(mapping, body_):
+            yield Violation(v.rule, f"body {number}, {v.subject}", v.found, v.expected)
+
+
+def _judge(mapping: Mapping, body: KernelMapping) -> tuple[Violation, ...]:
+    """What the checker of loop bodies for this kind of fabric finds."""
+    if mapping.machine.fabric.topology != "line":
+        return check_kernel(body, mapping.machine.fabric)
+    rows = import_module("mapper.check_rows")
+    found: tuple[Violation, ...] = rows.check_rows(body)
+    return found
+
+
+def routes(mapping: Mapping) -> Iterator[Violation]:
+    """Routes join known stages by trees of existing links, carry what is read, and share no colour in a router."""
+    stages = {stage.name: stage for stage in mapping.stages}
+    for number, route in enumerate(mapping.routes):
+        subject = f"route {number} ({route.tensor!r})"
+        unknown = [name for name in (route.source, route.target) if name and name not in stages]
+        if unknown:
+            yield Violation("routes", subject, f"stage {unknown[0]!r}", "a stage of the mapping")
+            continue
+        yield from _tree(mapping, route, subject, stages)
+        yield from _volume(mapping, route, subject, stages)
+    yield from _colours(mapping)
+
+
+def _tree(mapping: Mapping, route: Route, subject: str, stages: dict[str, Stage]) -> Iterator[Violation]:
+    """Every link starts where the value is: in the source, at the edge, or where an earlier link ended."""
+    fabric = mapping.machine.fabric
+    reached: set[Place] = set()
+    for here, there in route.links:
+        if not _neighbours(mapping, here, there):
+            yield Violation("routes", subject, f"link {here} to {there}", "a link of the fabric between working PEs")
+        rooted = _covers(stages[route.source].rect, here) if route.source else _at_edge(mapping, here)
+        if here not in reached and not rooted:
+            origin = f"stage {route.source!r}" if route.source else "the edge"
+            yield Violation("routes", subject, f"link {here} to {there} starts nowhere", f"a path from {origin}")
+        if there in reached:
+            yield Violation("routes", subject, f"two links into {there}", "a tree")
+        reached.add(there)
+    places = reached or ({(stages[route.source].rect.row, stages[route.source].rect.column)} if route.source else set())
+    if route.target and route.links and not any(_covers(stages[route.target].rect, place) for place in reached):
+        yield Violation("routes", subject, f"ends at {route.links[-1][1]}", f"a PE of stage {route.target!r}")
+    if not route.links and not _touching(route, stages):
+        yield Violation("routes", subject, "no links", "a path from source to target")
+    if not route.target and not any(_at_edge(mapping, place) for place in places):
+        yield Violation("routes", subject, "ends inside the fabric", f"an edge of {fabric.rows} x {fabric.columns} PEs")
+
+
+def _touching(route: Route, stages: dict[str, Stage]) -> bool:
+    """Without links, source and target must share PEs, or one of them be off the fabric."""
+    if not route.source or not route.target:
+        return True
+    return _meet(stages[route.source].rect, stages[route.target].rect)
+
+
+def _neighbours(mapping: Mapping, here: Place, there: Place) -> bool:
+    fabric = mapping.machine.fabric
+    for row, column in (here, there):
+        if not (0 <= row < fabric.rows and 0 <= column < fabric.columns) or (row, column) in fabric.dead:
+            return False
+    return there[0] * fabric.columns + there[1] in fabric.neighbours[here[0] * fabric.columns + here[1]]
+
+
+def _at_edge(mapping: Mapping, place: Place) -> bool:
+    fabric = mapping.machine.fabric
+    return place[0] in (0, fabric.rows - 1) or place[1] in (0, fabric.columns - 1)
+
+
+def _volume(mapping: Mapping, route: Route, subject: str, stages: dict[str, Stage]) -> Iterator[Violation]:
+    """The tensor is written by the source and read by the target, and travels whole at least once."""
+    graph = mapping.graph
+    known = {tensor.name for tensor in graph.tensors}
+    if route.tensor not in known:
+        yield Violation("routes", subject, f"tensor {route.tensor!r}", "a tensor of the graph")
+        return
+    ops = {op.name: op for op in graph.ops}
+    root = graph.root(route.tensor)
+    for name, tensors, verb in ((route.source, "outputs", "writes"), (route.target, "inputs", "reads")):
+        if name and root not in {graph.root(t) for t in getattr(ops[stages[name].op], tensors)}:
+            yield Violation("routes", subject, f"stage {name!r}", f"a stage that {verb} the tensor")
+    if route.bytes < 0 or (route.target and route.bytes < _read_once(mapping, route, stages)):
+        expected = f"{_read_once(mapping, route, stages)}, what the consumer reads once"
+        yield Violation("routes", subject, f"{route.bytes} bytes", expected)
+
+
+def _read_once(mapping: Mapping, route: Route, stages: dict[str, Stage]) -> int:
+    """Bytes of the tensor that the target touches at least once."""
+    op = next(op for op in mapping.graph.nests if op.name == stages[route.target].op)
+    tensor = mapping.graph.tensor(route.tensor)
+    reads = [r for r in op.reads if mapping.graph.root(r.tensor) == mapping.graph.root(route.tensor)]
+    touched = [distinct_elements(op, r, mapping.graph.tensor(r.tensor).shape) for r in reads]
+    return math.floor(max(touched, default=0) * tensor.bytes / tensor.elements) if tensor.elements else 0
+
+
+def _colours(mapping: Mapping) -> Iterator[Violation]:
+    """In each router a colour belongs to one route, and there are only as many as the links have."""
+    limit = mapping.machine.links.colours
+    holder: dict[tuple[Place, int], int] = {}
+    for number, route in enumerate(mapping.routes):
+        if limit is not None and not 0 <= route.colour < limit:
+            yield Violation(
+                "colours", f"route {number} ({route.tensor!r})", f"colour {route.colour}", f"0 to {limit - 1}"
+            )
+        for place in dict.fromkeys(place for link in route.links for place in link):
+            other = holder.setdefault((place, route.colour), number)
+            if limit is not None and other != number:
+                found = f"colour {route.colour} at {place} held by route {other} too"
+                yield Violation("colours", f"route {number} ({route.tensor!r})", found, "a colour of its own")
+
+
+def time(mapping: Mapping, stage: Stage, op: Op, moved: tuple[MemoryCount, ...]) -> Iterator[Violation]:
+    """A stage takes II cycles per iteration of its body, and no memory delivers faster than its bandwidth."""
+    subject = f"stage {stage.name!r}"
+    busy: dict[str, int] = defaultdict(int)
+    for phase in stage.phases:
+        if phase.cycles < 0 or phase.times < 0:
+            yield Violation(
+                "time", f"{subject}, phase {phase.name!r}", f"{phase.times} x {phase.cycles}", "no negatives"
+            )
+        busy[phase.resource] += phase.cycles * phase.times
+    if stage.body is not None:
+        least = mapping.bodies[stage.body].ii * iterations(stage, op, frozenset(op.extents))
+        if max(busy.values(), default=0) < least:
+            found = f"at most {max(busy.values(), default=0)} cycles on one resource"
+            yield Violation("time", subject, found, f"{least} cycles: initiation interval x iterations")
+    total = max(busy.values(), default=0) if stage.overlap else sum(busy.values())
+    for count, memory in zip(moved, mapping.machine.memories, strict=True):
+        if memory.bytes_per_cycle:
+            least = math.ceil(max(count.read_bytes, count.write_bytes) / (memory.bytes_per_cycle * memory.instances))
+            if total < least:
+                yield Violation("time", f"{subject}, memory {memory.name!r}", f"{total} cycles",
+                                f"{least}, which its bandwidth needs for {count.read_bytes} bytes read and "
+                                f"{count.write_bytes} written")  # fmt: skip
