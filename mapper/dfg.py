@@ -84,7 +84,10 @@ class Edge:
 
 @dataclass(frozen=True)
 class Dfg:
-    """A loop body. Checked at construction: known ends, no zero-distance cycle. Raises :class:`DfgError`."""
+    """A loop body. Checked at construction: known ends, no zero-distance cycle. Raises :class:`DfgError`.
+
+    `host_values` gives the host constants (by number) whose value is known with the body.
+    """
 
     name: str
     nodes: tuple[Node, ...]
@@ -94,6 +97,7 @@ class Dfg:
     loop_host: tuple[int, ...] = ()
     complete: bool = True
     source: str = ""
+    host_values: tuple[tuple[int, float | int], ...] = ()
     _by_id: Mapping[int, Node] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -1,1 +1,1 @@
-
+"""Operators to loop bodies: what one iteration of a nest does on an array target."""

@@ -1,0 +1,85 @@
+"""Element types in memory and in registers.
+
+A load delivers one element, zero- or sign-extended to a word; 64-bit integers keep their low word and float64 travels
+as float32. Floats of less than 32 bits are widened and narrowed by operations of the body: their fields are shifted
+under those of a float32 and a multiplication by a power of two corrects the bias (subnormals included).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mapper import dtypes
+
+from .builder import Builder, Literal, Operand
+
+__all__ = ["narrowed", "register_type", "widened"]
+
+
+@dataclass(frozen=True, slots=True)
+class SmallFloat:
+    """Bits of the stored word, of its mantissa, exponent bias, and the largest value that narrowing delivers
+    (infinity where the type has one)."""
+
+    bits: int
+    mantissa: int
+    bias: int
+    largest: float
+
+
+_SMALL: Mapping[str, SmallFloat] = {
+    "float16": SmallFloat(16, 10, 15, 65536.0),
+    "float8e4m3fn": SmallFloat(8, 3, 7, 448.0),
+    "float8e4m3fnuz": SmallFloat(8, 3, 8, 240.0),
+    "float8e5m2": SmallFloat(8, 2, 15, 65536.0),
+    "float8e5m2fnuz": SmallFloat(8, 2, 16, 57344.0),
+    "float4e2m1": SmallFloat(4, 1, 1, 6.0),
+}
+
+
+def register_type(dtype: str) -> str:
+    """How a value of `dtype` computes: float32, int32, bool, or a narrow integer that wraps."""
+    if dtypes.is_float(dtype):
+        return "float32"
+    if dtype == "bool":
+        return "bool"
+    return dtype if dtypes.is_integer(dtype) and dtypes.BITS[dtype] < 32 else "int32"
+
+
+def widened(b: Builder, word: Operand, dtype: str) -> Operand:
+    """The register value of a loaded word."""
+    if dtype == "bfloat16":
+        return b.op("shl", word, Literal(16))
+    if dtype == "float8e8m0":
+        return b.op("shl", word, Literal(23))
+    small = _SMALL.get(dtype)
+    if small is None:
+        return word
+    magnitude = b.op("and", word, Literal((1 << (small.bits - 1)) - 1))
+    fields = b.op("shl", magnitude, Literal(23 - small.mantissa))
+    value = b.op("mul", fields, Literal(2.0 ** (127 - small.bias)))
+    sign = b.op("shl", b.op("shr", word, Literal(small.bits - 1)), Literal(31))
+    return b.op("or", value, sign)
+
+
+def narrowed(b: Builder, value: Operand, dtype: str) -> Operand:
+    """The word to store for a register value, rounded to nearest even."""
+    if dtype == "bfloat16":
+        return _rounded_shift(b, value, 16)
+    if dtype == "float8e8m0":
+        return b.op("shr", value, Literal(23))
+    small = _SMALL.get(dtype)
+    if small is None:
+        return value
+    magnitude = b.op("min", b.op("abs", value), Literal(small.largest))
+    scaled = b.op("mul", magnitude, Literal(2.0 ** (small.bias - 127)))
+    fields = _rounded_shift(b, scaled, 23 - small.mantissa)
+    sign = b.op("shl", b.op("shr", value, Literal(31)), Literal(small.bits - 1))
+    return b.op("or", fields, sign)
+
+
+def _rounded_shift(b: Builder, word: Operand, bits: int) -> Operand:
+    """word / 2^bits, ties to even: add half a unit less one, and the lowest bit that stays."""
+    lowest = b.op("and", b.op("shr", word, Literal(bits)), Literal(1))
+    return b.op("shr", b.op("iadd", b.op("iadd", word, Literal((1 << (bits - 1)) - 1)), lowest), Literal(bits))
