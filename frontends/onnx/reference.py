@@ -1,0 +1,124 @@
+"""The ONNX reference on the very values that our graph runs on.
+
+Trained weights would make files huge and constant weights hide a wrong tile, so weights get seeded random values, the
+same on both sides: by name, in place of initializers, large constants and blocks of ConstantOfShape. Inputs that are
+used as indices stay inside the extent that they index.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import GraphProto, ModelProto, TensorProto, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from mapper import dtypes
+from mapper.ir import Graph, Op, Tensor, View
+from mapper.scalar import ml_info
+
+from .load import read_model
+from .node import Array, subgraphs
+
+__all__ = ["random_feeds", "reference_outputs"]
+
+
+def random_feeds(graph: Graph, seed: int) -> dict[str, Array]:
+    """Values for every input and weight of `graph`, by tensor name, the same for the same seed."""
+    prepared = {name for op in graph.prepare for name in op.outputs}
+    limits = _index_limits(graph)
+    return {
+        t.name: _values(t, limits.get(t.name), seed)
+        for t in graph.tensors
+        if t.role in ("input", "weight") and t.name not in prepared and t.data is None
+    }
+
+
+def _index_limits(graph: Graph) -> dict[str, int]:
+    """The smallest extent that each tensor indexes, through views and casts as well."""
+    limits: dict[str, int] = {}
+    for op in reversed((*graph.prepare, *graph.ops)):
+        if isinstance(op, View) and op.output in limits:
+            limits[op.input] = min(limits[op.output], limits.get(op.input, limits[op.output]))
+        if not isinstance(op, Op):
+            continue
+        for access in (*op.reads, op.write):
+            for atom in (g for i in access.index for g in i.gathered):
+                name = op.reads[atom.read].tensor
+                limits[name] = min(atom.extent, limits.get(name, atom.extent))
+        if op.is_movement and op.write.tensor in limits:
+            for name in op.inputs:
+                limits[name] = min(limits[op.write.tensor], limits.get(name, limits[op.write.tensor]))
+    return limits
+
+
+def _values(tensor: Tensor, limit: int | None, seed: int) -> Array:
+    rng = np.random.default_rng([seed, zlib.crc32(tensor.name.encode("utf-8", "replace"))])
+    kind = dtypes.numpy_type(tensor.dtype)
+    if tensor.dtype == "bool":
+        return rng.integers(0, 2, tensor.shape).astype(bool)
+    if dtypes.is_integer(tensor.dtype):
+        low, high = (0, limit - 1) if limit else _range_of(tensor)
+        return rng.integers(low, max(high, low), tensor.shape, endpoint=True).astype(kind)
+    if tensor.dtype == "string":
+        return np.array([f"s{i}" for i in range(tensor.elements)], object).reshape(tensor.shape)
+    return _floats(rng, tensor).astype(kind)
+
+
+def _range_of(tensor: Tensor) -> tuple[int, int]:
+    low, high = ml_info(tensor.dtype)
+    return (low, high) if dtypes.BITS[tensor.dtype] <= 8 else (0, 3)
+
+
+def _floats(rng: np.random.Generator, tensor: Tensor) -> Array:
+    """Inputs of unit size; matrices scaled by their fan-in; vectors about one (they scale, or are variances)."""
+    if tensor.role == "input":
+        return rng.standard_normal(tensor.shape, np.float32)
+    if len(tensor.shape) < 2:
+        return rng.uniform(0.5, 1.5, tensor.shape)
+    fan_in = math.prod(tensor.shape[1:]) if len(tensor.shape) != 2 else max(tensor.shape)
+    return rng.standard_normal(tensor.shape, np.float32) / math.sqrt(max(fan_in, 1))
+
+
+def reference_outputs(model: ModelProto | Path | str, feeds: Mapping[str, Array], seed: int = 0) -> dict[str, Array]:
+    """Outputs of the model by ONNX's reference evaluator, weights replaced by `feeds` (`seed` fills what it lacks)."""
+    source = read_model(Path(model)) if isinstance(model, (str, Path)) else model
+    replaced = ModelProto()
+    replaced.CopyFrom(source)
+    for graph in _graphs(replaced.graph):
+        _replace_weights(graph, feeds)
+    wanted = {v.name for v in replaced.graph.input} - {t.name for t in replaced.graph.initializer}
+    inputs = {name: feeds[name] for name in wanted if name in feeds}
+    with np.errstate(all="ignore"):
+        found: list[Any] = ReferenceEvaluator(replaced).run(None, inputs)  # type: ignore[assignment]
+    return {v.name: np.asarray(a) for v, a in zip(replaced.graph.output, found, strict=True)}
+
+
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    pending = [graph]
+    while pending:
+        graph = pending.pop()
+        yield graph
+        for node in graph.node:
+            pending.extend(subgraphs(node))
+
+
+def _replace_weights(graph: GraphProto, feeds: Mapping[str, Array]) -> None:
+    """Initializers, constants and ConstantOfShape nodes whose tensor is in `feeds` get its values."""
+    for tensor in graph.initializer:
+        if tensor.name in feeds:
+            tensor.CopyFrom(_proto(feeds[tensor.name], tensor.name))
+    nodes = [n for n in graph.node if not (n.op_type in ("Constant", "ConstantOfShape") and n.output[0] in feeds)]
+    for node in graph.node:
+        if node.op_type in ("Constant", "ConstantOfShape") and node.output[0] in feeds:
+            graph.initializer.append(_proto(feeds[node.output[0]], node.output[0]))
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _proto(array: Array, name: str) -> TensorProto:
+    return numpy_helper.from_array(np.ascontiguousarray(array), name)

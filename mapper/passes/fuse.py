@@ -1,0 +1,179 @@
+"""Elementwise operators become part of the operator that makes their input, so that the value never leaves it.
+
+A consumer fuses if it reads, in place and once per element, a tensor that nobody else wants. Its body then runs on
+the value that the producer would have written: in the producer's tail where elements are combined, in its body
+elsewhere. The fused nest stands where the consumer stood, so its other operands are ready.
+
+In place means: the consumer visits element (i, j, ..) of the tensor exactly when it writes its own element (i, j, ..),
+and each dimension is one loop, in both. Rounding to the type of the vanished tensor is kept where it would show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from mapper.index import Index
+from mapper.ir import Access, AnyOp, Graph, Op
+from mapper.scalar import Acc, Arg, Call, Cast, Const, Counter, Scalar, parts, substitute
+
+__all__ = ["fuse_elementwise"]
+
+LARGEST_BODY = 96
+_KEEPS_TYPE = frozenset(
+    """add sub mul div neg max min pow mod abs sign reciprocal square sqrt exp log log1p erf sigmoid tanh softplus sin
+    cos tan floor ceil round trunc where""".split()
+)
+
+
+def fuse_elementwise(graph: Graph) -> Graph:
+    """`graph` with elementwise operators fused into the producers of their inputs, chains included."""
+    readers = {name: len(ops) for name, ops in graph.consumers.items()}
+    kept = set(graph.outputs)
+    slots: list[AnyOp | None] = []
+    place: dict[str, int] = {}
+    for op in graph.ops:
+        for name in _fusable_inputs(op, place, readers, kept):
+            producer = slots[place[name]]
+            fused = _fused(graph, producer, op, name) if isinstance(producer, Op) and isinstance(op, Op) else None
+            if fused is not None:
+                slots[place[name]] = None
+                op = fused
+                break
+        for name in op.outputs:
+            place[name] = len(slots)
+        slots.append(op)
+    ops = tuple(op for op in slots if op is not None)
+    used = {name for op in (*graph.prepare, *ops) for name in (*op.inputs, *op.outputs)} | {*graph.inputs, *graph.outputs}
+    return replace(graph, ops=ops, tensors=tuple(t for t in graph.tensors if t.name in used))
+
+
+def _fusable_inputs(op: AnyOp, place: Mapping[str, int], readers: Mapping[str, int], kept: set[str]) -> list[str]:
+    """Inputs of an elementwise operator that it alone reads; the latest made first, so that all else is ready."""
+    if not isinstance(op, Op) or not is_elementwise(op):
+        return []
+    own = [name for name in op.inputs if name in place and readers[name] == 1 and name not in kept]
+    return sorted(own, key=lambda name: -place[name])
+
+
+def is_elementwise(op: Op) -> bool:
+    """One value per point, nothing combined, no loop ordered, no read through an index, each loop a dimension."""
+    if op.combiner is not None or op.tail is not None or any(loop.ordered for loop in op.loops) or op.is_movement:
+        return False
+    plain = _dimension_loops(op.write)
+    gathers = any(i.gathered for read in op.reads for i in read.index)
+    return plain is not None and len(plain) == len(op.loops) and not gathers
+
+
+def _dimension_loops(access: Access) -> tuple[str, ...] | None:
+    """The loop of each dimension, if every dimension is exactly one loop of its own and nothing guards."""
+    names: list[str] = []
+    for index in access.index:
+        if index.const or len(index.terms) != 1 or index.terms[0][1] != 1 or not isinstance(index.terms[0][0], str):
+            return None
+        names.append(index.terms[0][0])
+    return tuple(names) if len(set(names)) == len(names) and not access.guards else None
+
+
+def _write_map(producer: Op) -> tuple[Index, ...] | None:
+    """The index of each dimension that the producer writes, if it writes each element once, all loops ahead."""
+    if producer.write.guards or any(loop.ordered for loop in producer.loops):
+        return None
+    if any(i.gathered or not i.is_affine for i in producer.write.index):
+        return None
+    return producer.write.index
+
+
+def _fused(graph: Graph, producer: Op, consumer: Op, name: str) -> Op | None:
+    """The producer with the consumer's arithmetic added, or None where that is not the same computation."""
+    target = _write_map(producer)
+    reads = [read for read in consumer.reads if read.tensor == name]
+    loops = _dimension_loops(consumer.write)
+    if target is None or loops is None or any(read != reads[0] for read in reads) or name in producer.inputs:
+        return None
+    if reads[0].index != consumer.write.index or reads[0].guards or not _covers(graph, producer):
+        return None
+    if producer.combiner is not None and producer.combiner.kind.startswith("arg"):
+        return None
+    names = dict(zip(loops, target, strict=True))
+    return _merged(graph, producer, consumer, name, names)
+
+
+def _covers(graph: Graph, producer: Op) -> bool:
+    """Every element of the output is written: each dimension by a loop (or loops) that spans it."""
+    shape = graph.tensor(producer.write.tensor).shape
+    for index, extent in zip(producer.write.index, shape, strict=True):
+        reach = index.const + sum(c * (producer.extents[str(a)] - 1) for a, c in index.terms)
+        count = 1
+        for atom, _ in index.terms:
+            count *= producer.extents[str(atom)]
+        if index.const != 0 or count != extent or reach != extent - 1:
+            return False
+    return len(producer.write.index) == len(shape)
+
+
+def _merged(graph: Graph, producer: Op, consumer: Op, name: str, names: Mapping[str, Index]) -> Op | None:
+    before = producer.tail if producer.combiner is not None or producer.tail is not None else producer.body
+    before = Acc() if before is None else before
+    value = _rounded(graph, producer, before, graph.tensor(name).dtype)
+    reads, args = list(producer.reads), dict[int, Scalar]()
+    for number, read in enumerate(consumer.reads):
+        if read.tensor == name:
+            args[number] = value
+        else:
+            args[number] = Arg(len(reads))
+            moved = tuple(i.renamed(names) for i in read.index)
+            reads.append(Access(read.tensor, moved, tuple(g.renamed(names) for g in read.guards), read.fill))
+    counters = _renamed_counters(consumer.body, names)
+    if counters is None:
+        return None
+    after = substitute(counters, args)
+    if sum(1 for _ in parts(after)) > LARGEST_BODY:
+        return None
+    write = Access(consumer.write.tensor, tuple(i.renamed(names) for i in consumer.write.index))
+    merged = replace(
+        producer, reads=tuple(reads), write=write, sources=tuple(dict.fromkeys(producer.sources + consumer.sources)),
+        macs=producer.macs + consumer.macs,
+    )  # fmt: skip
+    if producer.combiner is None and producer.tail is None:
+        return replace(merged, body=after)
+    return replace(merged, tail=after)
+
+
+def _renamed_counters(body: Scalar, names: Mapping[str, Index]) -> Scalar | None:
+    """`body` with counters in the producer's loops; None if a counter became more than one loop."""
+    if isinstance(body, Counter):
+        terms = names[body.loop].terms
+        if len(terms) == 1 and terms[0][1] == 1 and names[body.loop].const == 0:
+            return Counter(str(terms[0][0]))
+        return None if terms else Const(0)
+    if isinstance(body, Cast):
+        inner = _renamed_counters(body.value, names)
+        return None if inner is None else Cast(body.dtype, inner, body.saturate)
+    if isinstance(body, Call):
+        args = [_renamed_counters(a, names) for a in body.args]
+        return None if any(a is None for a in args) else Call(body.function, tuple(a for a in args if a is not None))
+    return body
+
+
+def _rounded(graph: Graph, producer: Op, value: Scalar, dtype: str) -> Scalar:
+    """`value`, cast to the type that the vanished tensor had unless it is of that type already."""
+    held = producer.combiner.accumulator if producer.combiner is not None else None
+    return value if _type_of(graph, producer, value, held) == dtype else Cast(dtype, value)
+
+
+def _type_of(graph: Graph, op: Op, value: Scalar, held: str | None) -> str | None:
+    """The element type of a tree where that is certain; constants take any ("")."""
+    if isinstance(value, Arg):
+        return graph.tensor(op.reads[value.read].tensor).dtype
+    if isinstance(value, Acc):
+        return held
+    if isinstance(value, Cast):
+        return value.dtype
+    if isinstance(value, Const):
+        return ""
+    if isinstance(value, Call) and value.function in _KEEPS_TYPE:
+        operands = value.args[1:] if value.function == "where" else value.args
+        found = {_type_of(graph, op, operand, held) for operand in operands} - {""}
+        return found.pop() if len(found) == 1 else None
+    return None
