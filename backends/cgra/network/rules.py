@@ -1,0 +1,95 @@
+"""What the grid adds to :mod:`mapper.arrays`: unrolled copies, scratchpad, contexts, DMA."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+from mapper import dtypes
+from mapper.arrays import PlacedBody, StagePlan, body_runs, draft
+from mapper.backends.cgra.kernel import DoesNotFit, KernelRequest, map_kernel
+from mapper.dfg import Dfg
+from mapper.ir import Graph, Op
+from mapper.kernels import CGRA_STYLE
+from mapper.machine import Machine
+from mapper.mapping import WRITTEN, Axis, Buffer, Phase, Rect, TileLoop
+from mapper.tiling.engine import Tiling
+from mapper.tiling.hierarchy import Hierarchy, Level, SpatialAxis
+from mapper.traffic import links
+
+DEPTH = 2  # modulo slots that unrolling may fill: copies are added while the body has fewer operations than DEPTH x PEs
+
+
+@dataclass(frozen=True)
+class GridRules:
+    """The rules of one machine of this class."""
+
+    machine: Machine
+    seed: int
+
+    style = CGRA_STYLE
+    body_axes = frozenset({"unroll"})
+
+    @cached_property
+    def axes(self) -> tuple[Axis, ...]:
+        return (Axis("unroll", self.machine.fabric.size),)
+
+    def hierarchy(self, op: Op, copies_limit: int) -> Hierarchy:
+        memories = [self.machine.memory(name) for name in ("dram", "spm", "reg")]
+        levels = tuple(
+            Level(m.name, m.capacity_bytes, m.read_pj_per_byte, m.write_pj_per_byte, 2 if m.name == "spm" else 1)
+            for m in memories
+        )
+        return Hierarchy(levels, (SpatialAxis(Axis("unroll", copies_limit), 1),))
+
+    def copies_limit(self, dfg: Dfg) -> int:
+        return max(1, DEPTH * self.machine.fabric.size // max(1, len(dfg.nodes)))
+
+    def place(self, dfg: Dfg) -> PlacedBody | None:
+        found = map_kernel(dfg, self.machine.fabric, KernelRequest("routed", "fast", self.seed))
+        if isinstance(found, DoesNotFit):
+            return None
+        return PlacedBody(found.mapping, found.mapping.ii, found.ii_bound, found.why_not_lower)
+
+    def program(self, op: Op, tiling: Tiling) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
+        return tiling.loops, tiling.buffers
+
+    def rect(self, plan: StagePlan) -> Rect:
+        return Rect(0, 0, self.machine.fabric.rows, self.machine.fabric.columns)
+
+    def phases(self, graph: Graph, plan: StagePlan) -> tuple[tuple[Phase, ...], int, int]:
+        runs, tail_runs = body_runs(plan)
+        launches = _tiles(plan)
+        execute = plan.body.mapping.ii * runs + plan.body.mapping.length_cycles * launches
+        words = plan.body.mapping.ii
+        if plan.tail is not None:
+            execute += plan.tail.mapping.ii * tail_runs + plan.tail.mapping.length_cycles * launches
+            words += plan.tail.mapping.ii
+        configuration_bytes = words * self.machine.fabric.size * self.machine.setting("context_bytes", 4)
+        rate = float(self.machine.settings.get("dma_bytes_per_cycle", 4))
+        phases = (
+            Phase("CONF", "grid", math.ceil(configuration_bytes / rate)),
+            Phase("EXEC", "grid", execute),
+            Phase("DMA", "dma", math.ceil(self._transferred(graph, plan) / rate)),
+        )
+        return phases, 1, configuration_bytes
+
+    def _transferred(self, graph: Graph, plan: StagePlan) -> int:
+        """Bytes between backing store and scratchpad."""
+        axes = {axis.name: axis for axis in self.axes}
+        total = 0
+        for link in links(graph, draft(plan), plan.op, axes, lambda name: "dram"):
+            access = plan.op.write if link.operand == WRITTEN else plan.op.reads[link.operand]
+            dtype = graph.tensor(access.tensor).dtype
+            if link.source == "dram":
+                total += dtypes.bytes_of(link.sent, dtype)
+            elif link.target == "dram":
+                total += dtypes.bytes_of(link.received + link.partial_received, dtype)
+        return total
+
+
+def _tiles(plan: StagePlan) -> int:
+    """Scratchpad tiles: steps of the temporal loops outside the outermost scratchpad buffer."""
+    depth = min((b.depth for b in plan.buffers if b.memory == "spm"), default=0)
+    return math.prod(loop.trips for loop in plan.loops[:depth] if loop.axis is None)

@@ -1,0 +1,218 @@
+"""Networks on arrays that run loop bodies: one stage per operator, each a tile program around a placed body.
+
+A target with such an array supplies :class:`ArrayRules`: its memory hierarchy with the axes that copies of a body
+take, how a body is placed, and how long the phases of a stage last. Everything else is the same for every array: the
+tiling engine chooses tiles, loop order and copies; the body with these copies is placed once per distinct structure; if
+it does not fit, the operator is tiled again with fewer copies. Stages follow each other in the graph's order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mapper.cost import cost, iterations, outputs_per_copy
+from mapper.dfg import Dfg
+from mapper.ir import Graph, Op, Opaque
+from mapper.kernels import Style, main_body, signature, tail_body
+from mapper.machine import Machine
+from mapper.mapping import WRITTEN, Axis, Buffer, HostCall, Infeasible, Phase, Rect, Stage, TileLoop
+from mapper.mapping import Mapping as FabricMapping
+from mapper.placement import KernelMapping
+from mapper.request import Request
+from mapper.tiling.engine import Tiling, tile
+from mapper.tiling.hierarchy import Hierarchy
+
+__all__ = ["ArrayRules", "Bodies", "PlacedBody", "StagePlan", "map_network"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedBody:
+    """A placed loop body with its proven lower bound on II (or rows) and why it is not lower."""
+
+    mapping: KernelMapping
+    length: int
+    bound: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """A stage before its phases are known: the operator, its tile program and its bodies."""
+
+    op: Op
+    tiling: Tiling
+    loops: tuple[TileLoop, ...]
+    buffers: tuple[Buffer, ...]
+    body: PlacedBody
+    tail: PlacedBody | None
+
+
+class ArrayRules(Protocol):
+    """What a target adds. `body_axes` are the axes whose instances are copies inside one body."""
+
+    style: Style
+    axes: tuple[Axis, ...]
+    body_axes: frozenset[str]
+
+    def hierarchy(self, op: Op, copies_limit: int) -> Hierarchy:
+        """Memories and axes for `op`, with at most `copies_limit` copies of its body."""
+
+    def copies_limit(self, dfg: Dfg) -> int:
+        """How many copies of a single body can be hoped to fit."""
+
+    def place(self, dfg: Dfg) -> PlacedBody | None:
+        """The body placed on the array; None if it does not fit."""
+
+    def program(self, op: Op, tiling: Tiling) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
+        """The engine's loops and buffers as the array keeps them."""
+
+    def phases(self, graph: Graph, plan: StagePlan) -> tuple[tuple[Phase, ...], int, int]:
+        """Phases of a stage, its launches, and the bytes configured at each."""
+
+    def rect(self, plan: StagePlan) -> Rect:
+        """The part of the array that the stage holds."""
+
+
+class Bodies:
+    """Bodies placed once per distinct structure, in order of first use."""
+
+    def __init__(self, rules: ArrayRules) -> None:
+        self._rules = rules
+        self._by_signature: dict[str, PlacedBody | None] = {}
+        self.used: list[KernelMapping] = []
+
+    def place(self, dfg: Dfg) -> PlacedBody | None:
+        key = signature(dfg)
+        if key not in self._by_signature:
+            self._by_signature[key] = self._rules.place(dfg)
+        return self._by_signature[key]
+
+    def index(self, body: PlacedBody | None) -> int | None:
+        """Position of a body in `Mapping.bodies`."""
+        if body is None:
+            return None
+        for position, known in enumerate(self.used):
+            if known is body.mapping:
+                return position
+        self.used.append(body.mapping)
+        return len(self.used) - 1
+
+
+def map_network(
+    graph: Graph, machine: Machine, request: Request, target: str, rules: ArrayRules
+) -> FabricMapping | Infeasible:
+    """A stage for every operator with a nest, a host call for every opaque one."""
+    bodies = Bodies(rules)
+    stages: list[Stage] = []
+    stage_of: dict[str, str] = {}
+    nests = list(graph.nests)
+    for number, op in enumerate(nests):
+        request.progress(f"operator {number + 1} of {len(nests)}: {op.name} ({op.op_type})")
+        plan = plan_stage(graph, op, request, rules, bodies)
+        if isinstance(plan, Infeasible):
+            return plan
+        stages.append(_stage(graph, f"s{number}", plan, rules, bodies, _after(graph, op, stage_of)))
+        stage_of[op.write.tensor] = f"s{number}"
+    host = tuple(HostCall(op.name, op.reason) for op in graph.ops if isinstance(op, Opaque))
+    return FabricMapping(target, machine, graph, rules.axes, tuple(stages), tuple(bodies.used), host=host)
+
+
+def plan_stage(graph: Graph, op: Op, request: Request, rules: ArrayRules, bodies: Bodies) -> StagePlan | Infeasible:
+    """Tile and place one operator, with fewer and fewer copies until its body fits."""
+    single = main_body(graph, op, rules.style)
+    limit = rules.copies_limit(single)
+    while True:
+        tiling = tile(
+            graph,
+            op,
+            rules.hierarchy(op, limit),
+            objective=request.objective,
+            effort=request.effort,
+            homes=lambda name: "dram",
+        )
+        if isinstance(tiling, Infeasible):
+            return tiling
+        loops, buffers = rules.program(op, tiling)
+        copies = body_copies(loops, rules.body_axes)
+        body = bodies.place(main_body(graph, op, rules.style, copies))
+        tail_dfg = tail_body(graph, op, rules.style, copies)
+        tail = bodies.place(tail_dfg) if tail_dfg is not None else None
+        if body is not None and (tail_dfg is None or tail is not None):
+            return StagePlan(op, tiling, loops, buffers, body, tail)
+        if limit == 1:
+            nodes = len(single.nodes)
+            return Infeasible("rows or slots of the array", nodes, nodes, "operations", op.name, ("a larger array",))
+        limit = max(1, min(limit, math.prod(copies.values())) // 2)
+
+
+def body_copies(loops: Sequence[TileLoop], body_axes: frozenset[str]) -> dict[str, int]:
+    """Copies of each operator loop inside one body."""
+    copies: dict[str, int] = {}
+    for item in loops:
+        if item.axis in body_axes and item.trips > 1:
+            copies[item.loop] = copies.get(item.loop, 1) * item.trips
+    return copies
+
+
+def _stage(
+    graph: Graph, name: str, plan: StagePlan, rules: ArrayRules, bodies: Bodies, after: tuple[str, ...]
+) -> Stage:
+    phases, launches, configuration_bytes = rules.phases(graph, plan)
+    return Stage(
+        name,
+        plan.op.name,
+        plan.loops,
+        plan.buffers,
+        rules.rect(plan),
+        bodies.index(plan.body),
+        bodies.index(plan.tail),
+        after,
+        phases,
+        True,
+        configuration_bytes,
+        launches,
+    )
+
+
+def _after(graph: Graph, op: Op, stage_of: Mapping[str, str]) -> tuple[str, ...]:
+    roots = (graph.root(name) for name in op.inputs)
+    return tuple(dict.fromkeys(stage_of[root] for root in roots if root in stage_of))
+
+
+def draft(plan: StagePlan) -> Stage:
+    """The stage without phases, for counting iterations and traffic while phases are made."""
+    return Stage("", plan.op.name, plan.loops, plan.buffers, Rect(0, 0, 1, 1))
+
+
+def body_runs(plan: StagePlan) -> tuple[int, int]:
+    """How often the body and the tail run, copies counted once."""
+    stage = draft(plan)
+    return iterations(stage, plan.op), outputs_per_copy(stage, plan.op) if plan.tail is not None else 0
+
+
+def movement_of(mapping: FabricMapping) -> float:
+    """The default objective of a mapping."""
+    return cost(mapping).movement_pj
+
+
+def before_axis(loops: Sequence[TileLoop], buffers: Sequence[Buffer], memory: str, axis: str) -> tuple[Buffer, ...]:
+    """Buffers with the written slice in `memory` moved outside the loops of `axis` that directly enclose it.
+
+    Copies along `axis` combine their results inside the body, so only one instance keeps them.
+    """
+    moved = []
+    for buffer in buffers:
+        depth = buffer.depth
+        while buffer.operand == WRITTEN and buffer.memory == memory and depth and loops[depth - 1].axis == axis:
+            depth -= 1
+        moved.append(
+            buffer
+            if depth == buffer.depth
+            else Buffer(
+                buffer.operand, buffer.memory, depth, buffer.bytes, buffer.address, buffer.copies, buffer.streamed
+            )
+        )
+    return tuple(moved)
