@@ -1,6 +1,6 @@
 """The grid (CGRA): loop bodies modulo-scheduled on processing elements with output registers and register files.
 
-Two levels: `kernel.py` and its siblings schedule one loop body; `network/` runs an ONNX model as a series of such bodies.
+Two levels: `kernel.py` and its siblings schedule one loop body; `network/` runs an ONNX model as a series of them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """A network on the linear array: each operator is a series of launches.
 
-A launch configures the rows once and runs the body over two hardware loops; the loops outside are the host's. Copies of
-the body lie along rows (a reduction flows down the rows, independent copies are stacked) and columns; lanes work side
-by side, each with its own port to memory. Tiles lie in the rows' local memories (LMM): read slices in every row that
-loads them, the written slice in one row. EXEC overlaps with LOAD and DRAIN (double buffering); START, CONF and REGV do not.
+A launch configures the rows once and runs the body over two hardware loops; the loops outside are the host's. Copies
+of the body lie along rows (a reduction flows down the rows, independent copies are stacked) and columns; lanes work
+side by side, each with its own port to memory. Tiles lie in the rows' local memories (LMM): read slices in every row
+that loads them, the written slice in one row. EXEC overlaps with LOAD and DRAIN (double buffering); START, CONF and
+REGV do not.
 """
 
 from __future__ import annotations
