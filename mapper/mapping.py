@@ -28,8 +28,8 @@ Results flow the other way. A written slice is drained when its fill ends; all b
 partial results in the accumulator's type and are read back before the next fill, the last one carries the output's
 type. Copies along a reducing spatial loop are combined on the way out: each copy is read, all but one of them as a
 partial result, and on a multicasting axis the receiver is written once (and its read-back serves one copy). On one link
-every element has exactly one last drain, also where several points of the output loops write it (a scatter).
-Elements are packed; each link's bytes are rounded up once.
+every element has exactly one last drain, also where several points of the output loops, or points chosen by data,
+write it (a scatter). Elements are packed; each link's bytes are rounded up once.
 
 Hops. On a `hop` axis instances form a line of PEs entered (and left) at position 0: a slice for position p crosses p
 links, its copies are handed on from neighbour to neighbour. Loops that share an axis nest, the outer one with the
