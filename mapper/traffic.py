@@ -100,7 +100,7 @@ class _Operand:
 
     def _scatters(self) -> bool:
         """Do several points of the output loops write one element, or does data decide which?"""
-        if self.depends != self.op.output_loops:
+        if self.depends != self.op.output_loops or any(part.gathered and part.loops for part in self.parts):
             return True
         depth = len(self.stage.loops)
         return self._elements(depth, depth, lambda position: True, final=True) != self._distinct()

@@ -39,6 +39,10 @@ class Feed:
     def written(self) -> bool:
         return self.operand == WRITTEN
 
+    def data_decides(self, op: Op) -> bool:
+        """True if values that `op` reads select the written element."""
+        return self.depends != op.output_loops or any(g.gathered and g.loops for g in self.groups)
+
 
 def access_of(op: Op, operand: int) -> Access:
     return op.write if operand == WRITTEN else op.reads[operand]

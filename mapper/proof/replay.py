@@ -139,7 +139,7 @@ class _Replay:
 
     def _scatters(self) -> bool:
         """True if output loops that differ reach the same element, or data decides on it."""
-        if self.feed.depends != self.op.output_loops:
+        if self.feed.data_decides(self.op):
             return True
         writing: Choice = lambda position: self.stage.loops[position].loop in self.op.output_loops  # noqa: E731
         points = self._sum(writing, len(self.stage.loops))

@@ -75,7 +75,7 @@ def _slices(mapping: Mapping, stage: Stage, op: Op) -> Iterator[Violation]:
 
 def _holds_partial(mapping: Mapping, stage: Stage, op: Op, inner: Feed) -> bool:
     """Does a buffer receive unfinished results through `inner`? Reducing steps outside the inner slice leave them."""
-    if inner.depends != op.output_loops:
+    if inner.data_decides(op):
         return True
     for position, tile in enumerate(stage.loops[: inner.buffer.depth]):
         if tile.loop in op.output_loops or tile.trips <= 1:
