@@ -11,16 +11,15 @@ import math
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from onnx import GraphProto, ModelProto, TensorProto, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
 from mapper import dtypes
 from mapper.ir import Graph, Op, Tensor, View
 from mapper.scalar import ml_info
 
+from .evaluator import evaluate_model
 from .load import read_model
 from .node import Array, subgraphs
 
@@ -93,9 +92,7 @@ def reference_outputs(model: ModelProto | Path | str, feeds: Mapping[str, Array]
         _replace_weights(graph, feeds)
     wanted = {v.name for v in replaced.graph.input} - {t.name for t in replaced.graph.initializer}
     inputs = {name: feeds[name] for name in wanted if name in feeds}
-    with np.errstate(all="ignore"):
-        found: list[Any] = ReferenceEvaluator(replaced).run(None, inputs)  # type: ignore[assignment]
-    return {v.name: np.asarray(a) for v, a in zip(replaced.graph.output, found, strict=True)}
+    return evaluate_model(replaced, inputs)
 
 
 def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
