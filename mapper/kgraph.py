@@ -95,3 +95,9 @@ class PlacedKernel:
     w: int
     c: tuple[int, ...]
     k: tuple[int, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Elements along x and y: height h * w * (c + 1), width 3 * k, swapped by a turn of 90 degrees."""
+        tall, wide = self.h * self.w * (max(self.c) + 1), 3 * sum(self.k)
+        return (wide, tall) if self.rotation == 0 else (tall, wide)
