@@ -2,7 +2,8 @@
 
 Index expressions are over loop counters of the first copy. With *counters*, each region has one induction chain that
 steps along the innermost loop on which the access depends (outer loops correct it when they turn, outside of the
-body); another element of the region adds a constant. With *host* addresses all that is free. Either way, divisions,
+body); another element of the region adds a constant; what does not depend on the loops that turn while the body runs
+keeps its address in a register. With *host* addresses all that is free. Either way, divisions,
 modulos and gathered values are computed by the body and added.
 
 A guard that keeps an index inside its tensor is the border of the local copy: whoever fills the slice writes `fill`
@@ -20,6 +21,7 @@ from mapper.index import Atom, FloorDiv, Gathered, Index, interval
 from mapper.ir import Access, Graph, Op
 
 from .builder import Builder, Literal, Operand, Touch
+from .formats import stored_literal
 from .integers import floor_divide
 
 __all__ = ["Addresses", "Point", "is_border"]
@@ -36,18 +38,20 @@ def is_border(guard: Index, access: Access, shape: Sequence[int]) -> bool:
 @dataclass(frozen=True)
 class Addresses:
     """Makes the loads and stores of one copy (`point`: its offset per loop) of an operator's body; `gathered` delivers
-    the value of another read."""
+    the value of another read; counters of loops outside of `moving` stand still while the body runs."""
 
     b: Builder
     graph: Graph
     op: Op
     copies: Mapping[str, int]
     gathered: Callable[[int], Operand]
+    moving: frozenset[str]
     point: Point = ()
 
     def load(self, access: Access, role: str) -> Operand:
         """The loaded word of one element (`fill` where a computed guard is negative)."""
-        shape = self.graph.tensor(access.tensor).shape
+        tensor = self.graph.tensor(access.tensor)
+        shape, fill = tensor.shape, stored_literal(access.fill, tensor.dtype)
         border = tuple(g for g in access.guards if is_border(g, access, shape))
         local = Access(access.tensor, access.index, border, access.fill) if border else _bare(access)
         if border:
@@ -56,7 +60,7 @@ class Addresses:
         computed = [g for g in access.guards if g not in border]
         if not computed:
             return word
-        return self.b.op("select", self._all_hold(computed), word, Literal(access.fill))
+        return self.b.op("select", self._all_hold(computed), word, fill)
 
     def store(self, access: Access, role: str, data: Operand) -> None:
         predicate = self._all_hold(access.guards) if access.guards else None
@@ -70,7 +74,7 @@ class Addresses:
 
     def counter(self, loop: str) -> Operand:
         """The counter of a loop at the first copy: it advances by the number of copies."""
-        return self.b.chain(loop, self.copies.get(loop, 1))
+        return self.b.counters.setdefault(loop, self.b.chain(loop, self.copies.get(loop, 1)))
 
     def value(self, index: Index) -> Operand:
         """An index expression as an integer value."""
@@ -132,14 +136,16 @@ class Addresses:
 
     def _address(self, access: Access, role: str) -> int | None:
         """What feeds the address unit; None where the host's registers suffice."""
+        if not any(i.gathered for i in access.index) and not access.loops & self.moving:
+            return None
         linear = self._linear(access)
         plain = Index(tuple(t for t in linear.terms if isinstance(t[0], str)), linear.const)
         hard = Index(tuple(t for t in linear.terms if not isinstance(t[0], str)))
         offset = self.value(hard) if hard.terms else None
         if self.b.style.addresses == "host":
             return None if offset is None or isinstance(offset, Literal) else _step(offset)
-        steps = [plain.at({n: int(n == name) for n in self.op.extents}) - plain.const for name in self.op.extents]
-        moved = [s * self.copies.get(n, 1) for s, n in zip(steps, self.op.extents, strict=True) if s]
+        steps = {n: plain.at({m: int(m == n) for m in self.op.extents}) - plain.const for n in self.op.extents}
+        moved = [step * self.copies.get(n, 1) for n, step in steps.items() if step and n in self.moving]
         region = (access.tensor, role)
         first = self.b.origin(region, plain.const)
         address: Operand = self.b.chain((*region, plain.terms), moved[-1] if moved else 0)

@@ -53,7 +53,7 @@ def tail_body(graph: Graph, op: Op, style: Style, copies: Mapping[str, int] = {}
 
 def lower_main(graph: Graph, op: Op, style: Style, copies: Mapping[str, int] = {}) -> Lowered:
     """The main body together with the elements that its loads and stores reach."""
-    body = _Body(Builder(style), graph, op, copies)
+    body = _Body(Builder(style), graph, op, copies, _moving(op))
     if op.combiner is None:
         _store_points(body)
     else:
@@ -66,7 +66,7 @@ def lower_tail(graph: Graph, op: Op, style: Style, copies: Mapping[str, int] = {
     if op.tail is None:
         return None
     kept = {name: count for name, count in copies.items() if name in op.output_loops}
-    body = _Body(Builder(style), graph, op, kept)
+    body = _Body(Builder(style), graph, op, kept, op.output_loops)
     target = graph.tensor(op.write.tensor).dtype
     accumulator = op.combiner.accumulator if op.combiner is not None else target
     for access, points in body.written():
@@ -92,6 +92,7 @@ class _Body:
     graph: Graph
     op: Op
     copies: Mapping[str, int]
+    moving: frozenset[str]
 
     def points(self) -> Iterator[Point]:
         """Offsets of every copy, in the order in which a single copy would run them."""
@@ -121,17 +122,26 @@ class _Body:
         return [(access, points) for (access, _), points in groups.items()]
 
     def addresses(self, point: Point) -> Addresses:
-        return Addresses(self.b, self.graph, self.op, self.copies, lambda read: self.read(read, point).value, point)
+        return Addresses(
+            self.b, self.graph, self.op, self.copies, lambda read: self.read(read, point).value, self.moving, point
+        )
 
     def scalars(self, point: Point, acc: Typed | None = None) -> Scalars:
         """The meaning of a body's leaves at one copy."""
-        return Scalars(self.b, lambda read: self.read(read, point), lambda name: self.counter(name, point), acc)
+        return Scalars(
+            self.b,
+            lambda read: self.read(read, point),
+            lambda read: self.word(read, point),
+            lambda name: self.counter(name, point),
+            acc,
+        )
+
+    def word(self, number: int, point: Point) -> Operand:
+        return self.addresses(point).load(self.at(self.op.reads[number], point), "in")
 
     def read(self, number: int, point: Point) -> Typed:
-        access = self.op.reads[number]
-        dtype = self.graph.tensor(access.tensor).dtype
-        word = self.addresses(point).load(self.at(access, point), "in")
-        return Typed(widened(self.b, word, dtype), register_type(dtype))
+        dtype = self.graph.tensor(self.op.reads[number].tensor).dtype
+        return Typed(widened(self.b, self.word(number, point), dtype), register_type(dtype))
 
     def counter(self, name: str, point: Point) -> Operand:
         return self.addresses(point).value(self.moved(loop(name), point))
@@ -141,12 +151,20 @@ class _Body:
         return narrowed(self.b, converted(self.b, value, dtype).value, dtype)
 
 
+def _moving(op: Op) -> frozenset[str]:
+    """The loops that turn while the main body runs: those that reduce, where an accumulator waits for their end."""
+    reducing = frozenset(loop.name for loop in op.loops if loop.extent > 1 and loop.name not in op.output_loops)
+    return reducing if op.combiner is not None and reducing else frozenset(op.extents)
+
+
 def _store_points(body: _Body) -> None:
     """One store per distinct element; of copies that write the same one, the last is right."""
     target = body.graph.tensor(body.op.write.tensor).dtype
+    kept = body.op.is_movement and all(body.graph.tensor(r.tensor).dtype == target for r in body.op.reads)
     for access, points in body.written():
-        value = body.scalars(points[-1]).lower(body.op.body)
-        body.addresses(points[-1]).store(access, "out", body.stored(value, target))
+        scalars = body.scalars(points[-1])
+        word = scalars.moved(body.op.body, target) if kept else body.stored(scalars.lower(body.op.body), target)
+        body.addresses(points[-1]).store(access, "out", word)
 
 
 def _store_combined(body: _Body, combiner: Combiner, access: Access, points: list[Point]) -> None:

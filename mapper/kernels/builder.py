@@ -85,6 +85,7 @@ class Builder:
 
     style: Style
     steps: list[Step] = field(default_factory=list)
+    counters: dict[str, int] = field(default_factory=dict)
     _known: dict[object, int] = field(default_factory=dict)
 
     def op(self, name: str, *operands: Operand) -> Operand:

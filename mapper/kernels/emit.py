@@ -37,10 +37,11 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """A body and what its loads and stores touch."""
+    """A body, what its loads and stores touch, and the nodes whose value is a loop's counter (of the first copy)."""
 
     dfg: Dfg
     sites: tuple[Site, ...]
+    counters: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass
@@ -96,7 +97,8 @@ def emit(b: Builder, name: str) -> Lowered:
         name, tuple(emission.nodes), tuple(emission.edges), regions, levels, hosts,
         host_values=tuple(emission.host_values),
     )  # fmt: skip
-    return Lowered(dfg, tuple(emission.sites))
+    counters = tuple((emission.result[s], name) for name, s in b.counters.items() if s in emission.result)
+    return Lowered(dfg, tuple(emission.sites), counters)
 
 
 def _operands(step: Step) -> tuple[Operand, ...]:

@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from mapper import dtypes
 
 from .builder import Builder, Literal, Operand
+from .run import to_words
 
-__all__ = ["narrowed", "register_type", "widened"]
+__all__ = ["narrowed", "register_type", "stored_literal", "widened"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,13 @@ _SMALL: Mapping[str, SmallFloat] = {
 }
 
 
+def stored_literal(value: float | int, dtype: str) -> Literal:
+    """A constant as the word that a load of `dtype` would deliver."""
+    if dtype in ("float32", "float64"):
+        return Literal(float(value))
+    return Literal(int(to_words(np.asarray(value), dtype).view(np.int32)))
+
+
 def register_type(dtype: str) -> str:
     """How a value of `dtype` computes: float32, int32, bool, or a narrow integer that wraps."""
     if dtypes.is_float(dtype):
@@ -56,11 +66,10 @@ def widened(b: Builder, word: Operand, dtype: str) -> Operand:
     small = _SMALL.get(dtype)
     if small is None:
         return word
-    magnitude = b.op("and", word, Literal((1 << (small.bits - 1)) - 1))
-    fields = b.op("shl", magnitude, Literal(23 - small.mantissa))
-    value = b.op("mul", fields, Literal(2.0 ** (127 - small.bias)))
-    sign = b.op("shl", b.op("shr", word, Literal(small.bits - 1)), Literal(31))
-    return b.op("or", value, sign)
+    exponent = small.bits - 1 - small.mantissa
+    spread = b.op("sra", b.op("shl", word, Literal(32 - small.bits)), Literal(8 - exponent))
+    fields = ((1 << (small.bits - 1)) - 1) << (23 - small.mantissa)
+    return b.op("mul", b.op("and", spread, Literal(fields - 2**31)), Literal(2.0 ** (127 - small.bias)))
 
 
 def narrowed(b: Builder, value: Operand, dtype: str) -> Operand:
@@ -75,7 +84,7 @@ def narrowed(b: Builder, value: Operand, dtype: str) -> Operand:
     magnitude = b.op("min", b.op("abs", value), Literal(small.largest))
     scaled = b.op("mul", magnitude, Literal(2.0 ** (small.bias - 127)))
     fields = _rounded_shift(b, scaled, 23 - small.mantissa)
-    sign = b.op("shl", b.op("shr", value, Literal(31)), Literal(small.bits - 1))
+    sign = b.op("shr", b.op("and", value, Literal(-(2**31))), Literal(32 - small.bits))
     return b.op("or", fields, sign)
 
 

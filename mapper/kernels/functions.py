@@ -288,13 +288,23 @@ def ceiling(b: Builder, x: Operand) -> Operand:
 
 
 def modulo(b: Builder, x: Operand, y: Operand) -> Operand:
-    """x - floor(x / y) y: the sign of the divisor."""
-    return b.op("sub", x, b.op("mul", floor(b, divide(b, x, y)), y))
+    """The remainder with the sign of the divisor."""
+    return _signed_remainder(b, x, y, y)
 
 
 def remainder(b: Builder, x: Operand, y: Operand) -> Operand:
-    """x - trunc(x / y) y: the sign of the dividend."""
-    return b.op("sub", x, b.op("mul", truncated(b, divide(b, x, y)), y))
+    """The remainder with the sign of the dividend."""
+    return _signed_remainder(b, x, y, x)
+
+
+def _signed_remainder(b: Builder, x: Operand, y: Operand, like: Operand) -> Operand:
+    """r = x - round(x / y) y lies in [-|y| / 2, |y| / 2]; where its sign is not that of `like`, |y| is added."""
+    q = rounded(b, divide(b, x, y))
+    r = b.op("fma", b.op("neg", q), y, x)
+    apart = b.op("cmp_lt", _with_sign(b, Literal(1.0), b.op("xor", r, like)), Literal(0.0))
+    wrong = b.op("select", b.op("cmp_eq", r, Literal(0.0)), Literal(0), apart)
+    step = _with_sign(b, b.op("abs", y), like)
+    return b.op("select", wrong, b.op("add", r, step), r)
 
 
 def sign(b: Builder, x: Operand) -> Operand:

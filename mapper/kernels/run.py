@@ -26,8 +26,9 @@ def execute(
 ) -> dict[int, Words]:
     """The words that each store node writes, one row per iteration.
 
-    `loads` gives words per load node (first axis: iterations, see :func:`to_words`), `host` the values of host
-    constants (default: those that the body knows). Raises KeyError for a load or host constant without values.
+    `loads` gives words per load node (first axis: iterations, see :func:`to_words`); a loop counter may be given too
+    where the nest around the body turns it. `host` has the values of host constants (default: those that the body
+    knows). Raises KeyError for a load or host constant without values.
     """
     constants = dict(dfg.host_values) if host is None else dict(host)
     history: dict[int, list[Words]] = {node.id: [] for node in dfg.nodes}
@@ -45,7 +46,7 @@ def _value(
     constants: Mapping[int, float | int],
     iteration: int,
 ) -> Words:
-    if node.kind == "load":
+    if node.kind == "load" or node.id in loads:
         return np.asarray(loads[node.id][iteration], np.uint32)
     fed = {e.operand: _carried(node, history[e.src], iteration - e.distance) for e in dfg.predecessors[node.id]}
     if node.kind == "store":

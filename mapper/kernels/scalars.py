@@ -13,7 +13,7 @@ from mapper import dtypes
 from mapper.scalar import Acc, Arg, Call, Cast, Const, Counter, Scalar, ml_info
 
 from .builder import Builder, Literal, Operand
-from .formats import register_type
+from .formats import register_type, stored_literal
 from .functions import FLOAT_FUNCTIONS, reciprocal_root
 from .integers import INTEGER_FUNCTIONS, wrapped
 
@@ -43,10 +43,11 @@ class Typed:
 
 @dataclass
 class Scalars:
-    """Lowers trees with given meanings of their leaves; equal subtrees become one operation."""
+    """Lowers trees with given meanings of their leaves (`read`: a register value, `word`: as it lies in memory)."""
 
     b: Builder
     read: Callable[[int], Typed]
+    word: Callable[[int], Operand]
     counter: Callable[[str], Operand]
     acc: Typed | None = None
     _memo: dict[int, Typed] = field(default_factory=dict)
@@ -55,6 +56,17 @@ class Scalars:
         if id(body) not in self._memo:
             self._memo[id(body)] = self._lower(body)
         return self._memo[id(body)]
+
+    def moved(self, body: Scalar, dtype: str) -> Operand:
+        """The stored word of a body that only selects reads of `dtype`: nothing is widened."""
+        if isinstance(body, Arg):
+            return self.word(body.read)
+        if isinstance(body, Const):
+            return stored_literal(body.value, dtype)
+        assert isinstance(body, Call)
+        condition, *branches = body.args
+        words = [self.moved(branch, dtype) for branch in branches]
+        return self.b.op("select", self._truth(self.lower(condition)), *words)
 
     def _lower(self, body: Scalar) -> Typed:
         if isinstance(body, Arg):
