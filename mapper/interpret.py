@@ -118,7 +118,7 @@ def _evaluate_window(
     keep = tuple(i for i, name in enumerate(axes) if name in op.output_loops)
     result = acc
     if op.tail is not None:
-        tail_reads = [_dropped(r, keep, len(axes)) for r in reads]
+        tail_reads = [_dropped(r, keep, len(axes)) if i in op.tail_reads else r for i, r in enumerate(reads)]
         tail_counters = {n: _dropped(c, keep, len(axes)) for n, c in counters.items() if n in op.output_loops}
         result = evaluate(op.tail, tail_reads, acc, tail_counters)
     kept = tuple(axes[i] for i in keep)
@@ -258,7 +258,7 @@ def _contracted(
     operands: list[Any] = []
     used: set[int] = set()
     for factor in factors:
-        keep = [i for i in range(len(axes)) if factor.shape[i] > 1]
+        keep = [i for i in range(len(axes)) if factor.shape[i] != 1]
         used.update(keep)
         operands += [np.squeeze(factor, tuple(i for i in range(len(axes)) if i not in keep)).astype(accumulator), keep]
     out = [i for i, name in enumerate(axes) if name in op.output_loops]
