@@ -22,7 +22,8 @@ streamed buffer: the innermost temporal loop before `depth`). The buffer is fill
 up to j; inner ones leave it standing. A tail read is filled once per output element: reducing loops count as standing
 at their first step. Spatial loops before `depth` that the operand depends on give instances with slices of their own;
 those it does not depend on give copies. Every copy is written; between the feeding buffer's depth and this one the
-source is read once for all copies along a multicasting axis, else once per copy.
+source is read once for all copies along a multicasting axis, else once per copy. A *resident* buffer keeps its slice
+from one inference to the next: it is filled before the first, and no inference is charged for that.
 
 Results flow the other way. A written slice is drained when its fill ends; all but the last drain of an element carry
 partial results in the accumulator's type and are read back before the next fill, the last one carries the output's
@@ -85,7 +86,8 @@ class Buffer:
 
     `bytes` is the largest slice (partial results in the accumulator's type), `copies` 2 where it is double-buffered,
     `address` the byte offset in each instance of the memory. `streamed` buffers are refilled at every iteration,
-    whether the slice changed or not.
+    whether the slice changed or not. `resident` ones (a weight's slice in a pipeline, never refilled) stay between
+    inferences.
     """
 
     operand: int
@@ -95,6 +97,7 @@ class Buffer:
     address: int = 0
     copies: int = 1
     streamed: bool = False
+    resident: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,9 @@ class Route:
     """`bytes` of tensor `tensor` from stage `source` ("" = off the fabric) to stage `target` along `links`.
 
     `links` are hops between neighbouring PEs ((row, column), (row, column)); together they form a tree rooted in the
-    source. `colour` is the routing colour that the tree holds in every router it passes.
+    source. `colour` is the routing colour that the tree holds in every router it passes. `also` names further stages
+    that the same tree serves. A route of several `lanes` is a bundle: lane i is the tree displaced by i x `stride`
+    (rows, columns) and carries its share of the bytes; `links` and the rules of a tree are those of lane 0.
     """
 
     tensor: str
@@ -123,6 +128,9 @@ class Route:
     bytes: int
     links: tuple[tuple[tuple[int, int], tuple[int, int]], ...]
     colour: int = 0
+    also: tuple[str, ...] = ()
+    lanes: int = 1
+    stride: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ class Link:
 
 
 def links(graph: Graph, stage: Stage, op: Op, axes: Mapping[str, Axis], home: Callable[[str], str]) -> list[Link]:
-    """All links of all operands of a stage; `home` gives the memory where a tensor lives."""
+    """All links of all operands of a stage but those that fill residents; `home` gives a tensor's memory."""
     found = []
     for operand in (*range(len(op.reads)), WRITTEN):
         access = op.write if operand == WRITTEN else op.reads[operand]
@@ -53,7 +53,8 @@ def links(graph: Graph, stage: Stage, op: Op, axes: Mapping[str, Axis], home: Ca
         view = _Operand(graph, stage, op, operand, axes)
         outer = (home(access.tensor), 0)
         for buffer in (*chain, Buffer(operand, UNITS, len(stage.loops), 0, streamed=True)):
-            found.append(view.link(outer, buffer))
+            if not buffer.resident:
+                found.append(view.link(outer, buffer))
             outer = (buffer.memory, buffer.depth)
     return found
 

@@ -58,7 +58,8 @@ def literal_links(mapping: Mapping, stage: Stage, op: Op) -> list[LinkCount]:
     """What each link of a stage counts when its loops are played."""
     axes = {axis.name: axis for axis in mapping.axes}
     table = play(stage, op)
-    return [_Link(stage, op, feed, axes, table).count() for feed in feeds(mapping, stage, op)]
+    charged = (feed for feed in feeds(mapping, stage, op) if not feed.buffer.resident)
+    return [_Link(stage, op, feed, axes, table).count() for feed in charged]
 
 
 @dataclass(frozen=True)

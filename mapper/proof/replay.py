@@ -109,9 +109,10 @@ def distinct_elements(op: Op, access: Access, shape: tuple[int, ...]) -> int:
 
 
 def replay_links(mapping: Mapping, stage: Stage, op: Op) -> list[LinkCount]:
-    """What each link of a stage counts."""
+    """What each link of a stage counts; what fills residents is charged to no inference."""
     axes = {axis.name: axis for axis in mapping.axes}
-    return [_Replay(stage, op, feed, axes).count() for feed in feeds(mapping, stage, op)]
+    charged = (feed for feed in feeds(mapping, stage, op) if not feed.buffer.resident)
+    return [_Replay(stage, op, feed, axes).count() for feed in charged]
 
 
 @dataclass(frozen=True)

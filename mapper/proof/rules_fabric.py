@@ -93,7 +93,7 @@ def routes(mapping: Mapping) -> Iterator[Violation]:
     stages = {stage.name: stage for stage in mapping.stages}
     for number, route in enumerate(mapping.routes):
         subject = f"route {number} ({route.tensor!r})"
-        unknown = [name for name in (route.source, route.target) if name and name not in stages]
+        unknown = [name for name in (route.source, route.target, *route.also) if name and name not in stages]
         if unknown:
             yield Violation("routes", subject, f"stage {unknown[0]!r}", "a stage of the mapping")
             continue

@@ -39,6 +39,7 @@ def buffers(mapping: Mapping, stage: Stage, op: Op) -> Iterator[Violation]:
 def places(mapping: Mapping, stage: Stage, op: Op) -> Iterator[Violation]:
     """Chains run inwards; slices fit their buffers; buffers of a stage fit their memory side by side."""
     yield from _chains(mapping, stage, op)
+    yield from _staying(mapping, stage, op)
     yield from _slices(mapping, stage, op)
     for memory in mapping.machine.memories:
         inside = [(at, b) for at, b in enumerate(stage.buffers) if b.memory == memory.name]
@@ -55,6 +56,20 @@ def _chains(mapping: Mapping, stage: Stage, op: Op) -> Iterator[Violation]:
                 subject = _subject(stage, stage.buffers.index(buffer), buffer)
                 yield Violation("chains", subject, f"fed from {outer!r}, further in", "memories from outside to inside")
             outer = buffer.memory
+
+
+def _staying(mapping: Mapping, stage: Stage, op: Op) -> Iterator[Violation]:
+    """What stays from one inference to the next is a weight, filled once, on PEs of its own stage alone."""
+    written = {name for giver in mapping.graph.ops for name in giver.outputs}
+    for feed in (feed for feed in feeds(mapping, stage, op) if feed.buffer.resident):
+        subject = _subject(stage, stage.buffers.index(feed.buffer), feed.buffer)
+        root = mapping.graph.root(access_of(op, feed.operand).tensor)
+        if feed.written or root in written or mapping.graph.tensor(root).role not in ("weight", "constant"):
+            yield Violation("residents", subject, f"{root!r} stays between inferences", "only weights and constants")
+        if feed.last >= 0:
+            yield Violation("residents", subject, f"refilled by tile loop {feed.last}", "filled once")
+        if mapping.schedule != "pipeline":
+            yield Violation("residents", subject, f"schedule {mapping.schedule!r}", "a pipeline: PEs of its own")
 
 
 def _slices(mapping: Mapping, stage: Stage, op: Op) -> Iterator[Violation]:
