@@ -77,7 +77,7 @@ class Bounds:
     @cached_property
     def rows(self) -> int:
         """Rows that every legal placement needs."""
-        return max(1, self.path_rows, self.slot_rows, self.memory_rows)
+        return max(1, self.path_rows, self.slot_rows, self.memory_rows, self.middle_rows)
 
     @property
     def reason(self) -> str:
@@ -86,12 +86,25 @@ class Bounds:
             (self.path_rows, "the longest chain of operations with the slots along it"),
             (self.slot_rows, "the number of operations at four a row"),
             (self.memory_rows, "the units that the memory operations fill"),
+            (self.middle_rows, "the operations that can be neither early nor late, at four a row"),
         ]
         return max(ranked, key=lambda entry: entry[0])[1]
 
     @property
     def path_rows(self) -> int:
         return 1 + max((self.heads[i] + self.tails[i] for i in self.body.ids), default=0)
+
+    @property
+    def middle_rows(self) -> int:
+        """h + ceil(n / 4) + t for the n exe nodes that h rows must precede and t rows must follow."""
+        exes = [(self.heads[i], self.tails[i]) for i in self.body.ids if self.body.kind(i) == "exe"]
+        taken = self.body.dfg.loop_levels
+        best = 0
+        for h in {head for head, _ in exes}:
+            later = sorted((tail for head, tail in exes if head >= h), reverse=True)
+            for count, tail in enumerate(later, 1):
+                best = max(best, h - (-(count + (taken if h == 0 else 0)) // COLUMNS) + tail)
+        return best
 
     @property
     def memory_rows(self) -> int:

@@ -12,7 +12,8 @@ no-good or a fixed node, so it holds for every legal placement (with the memory 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -24,16 +25,23 @@ from .bounds import Bounds
 from .listing import first_plans
 from .realise import Conflict, Realised, Realiser
 from .registers import count_hops
-from .rows import RowModel, RowPlan
+from .rows import RowModel, RowPlan, Spans
 from .rules import REGISTERS, ROWS, Body
+from .symmetry import interchangeable
 from .windows import Answer, Window, ask, polish, squeeze
 
 Effort = Literal["fast", "default", "max"]
-EFFORT_UNITS = {"fast": 3.0, "default": 16.0, "max": 120.0}
-CALL_COST = 0.02  # effort charged for building a model, so that many tiny refutations end too
+Proof = Literal["bound", "exhausted-twice", "exhausted", "none"]
+EFFORT_UNITS = {"fast": 3.0, "default": 22.0, "max": 120.0}
+CALL_COST = 0.05  # effort charged for building a model, so that many tiny searches end too
 WORKERS = 8  # subsolvers that take turns on one core
-RESTARTS = 60
-HOP_EFFORT = 0.15  # share of the budget kept for hops
+RESTART_NODES = 10_000  # list scheduling handles about this many nodes in all restarts
+LEAST_RESTARTS, MOST_RESTARTS = 16, 80
+HOP_EFFORT = 0.12  # share of the budget kept for hops
+FIRST_SLICE = 0.6  # effort of the first whole-model attempt
+FIRST_WINDOW, SQUEEZE_EFFORT = 10, 0.5  # rows, effort
+POLISHED_WINDOW, POLISH_EFFORT = 8, 0.1
+HOP_WINDOW, HOP_SLICE = 10, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +90,22 @@ class _Search:
     best: Realised
     bound: int
     budget: float
+    copies: tuple[tuple[int, ...], ...]
+    fixed_rows: Mapping[int, int]
     nogoods: list[frozenset[int]] = field(default_factory=list)
-    proof: Literal["bound", "exhausted-twice", "exhausted", "none"] = "none"
-    why: str = ""
     calls: int = 0
 
     @property
     def rows(self) -> int:
         return self.best.plan.rows
 
-    def limits(self, effort: float) -> Limits:
+    def limits(self, effort: float, workers: int = WORKERS) -> Limits:
         self.calls += 1
-        return Limits(effort=min(effort, max(self.budget, 0.01)), workers=WORKERS, seed=self.request.seed + self.calls)
-
-    def charge(self, answer: Answer) -> None:
-        self.budget -= answer.effort + CALL_COST
+        left = max(self.budget, 0.01)
+        return Limits(effort=min(effort, left), workers=workers, seed=self.request.seed + self.calls)
 
     def accept(self, answer: Answer) -> bool:
-        """Realise a found plan and keep it if it is better; learn a no-good from a row that fails."""
-        self.charge(answer)
+        """Realise a found plan and keep it unless it is worse; learn a no-good from a row that fails."""
         if answer.plan is None:
             return False
         realised = self.realiser.realise(answer.plan)
@@ -122,11 +127,9 @@ def map_kernel(dfg: Dfg, request: KernelRequest | None = None) -> KernelResult |
     obstacle = _obstacle(body, bounds, request)
     if obstacle is not None:
         return obstacle
-    realiser = Realiser(body)
-    first = _first(body, bounds, realiser, request)
-    if first is None:
-        return DoesNotFit("registers of a row", REGISTERS + 1, REGISTERS, "split the loop body")
-    search = _Search(body, bounds, realiser, request, first, bounds.rows, EFFORT_UNITS[request.effort])
+    search = _started(body, bounds, request)
+    if search is None:
+        return DoesNotFit("registers of a row", REGISTERS + 1, REGISTERS, "split the loop body or raise --effort")
     _shorten(search)
     _lower_hops(search)
     if search.rows > request.rows_limit:
@@ -149,11 +152,50 @@ def _is_self_update(body: Body, src: int, dst: int) -> bool:
     return src == dst and body.dfg[src].self_update
 
 
-def _first(body: Body, bounds: Bounds, realiser: Realiser, request: KernelRequest) -> Realised | None:
-    """The shortest realisable plan of the list scheduler."""
-    plans = sorted(first_plans(body, bounds, restarts=RESTARTS, seed=request.seed), key=lambda plan: _cost(body, plan))
-    realised = (realiser.realise(plan) for plan in plans)
-    return next((r for r in realised if isinstance(r, Realised)), None)
+# ---- the first plan
+
+
+def _started(body: Body, bounds: Bounds, request: KernelRequest) -> _Search | None:
+    """A search with a legal plan in hand: the best list schedule, else one that a whole model finds."""
+    pins = {i: pin for i in body.ids if (pin := body.dfg[i].pin) is not None}
+    kept = pins if request.pins == "keep" else {}
+    fixed = {i: row for i, (row, _) in kept.items()}
+    realiser = Realiser(body, {i: column for i, (_, column) in kept.items()})
+    budget = EFFORT_UNITS[request.effort]
+    plans = () if kept else _list_schedules(body, bounds, request)
+    first = next((r for plan in plans if isinstance(r := realiser.realise(plan), Realised)), None)
+    bound = max([bounds.rows, *(row + 1 + bounds.tails[i] for i, row in fixed.items())])
+    if first is None:
+        rising = range(bound, request.rows_limit + 1) if kept else (request.rows_limit,)
+        limits = Limits(effort=budget / 4, workers=WORKERS, seed=request.seed)
+        first = _whole_first(body, bounds, realiser, rising, fixed or {i: row for i, (row, _) in pins.items()}, limits)
+    if first is None:
+        return None
+    copies = () if kept else interchangeable(body)
+    return _Search(body, bounds, realiser, request, first, bound, budget, copies, fixed)
+
+
+def _list_schedules(body: Body, bounds: Bounds, request: KernelRequest) -> list[RowPlan]:
+    """List schedules, best first; fewer restarts for larger bodies."""
+    restarts = max(LEAST_RESTARTS, min(MOST_RESTARTS, RESTART_NODES // len(body.ids)))
+    return sorted(first_plans(body, bounds, restarts=restarts, seed=request.seed), key=lambda p: _cost(body, p))
+
+
+def _whole_first(
+    body: Body, bounds: Bounds, realiser: Realiser, rows: Iterable[int], fixed: Mapping[int, int], limits: Limits
+) -> Realised | None:
+    """The first of `rows` for which the whole model finds a plan, with the `fixed` rows kept."""
+    for count in rows:
+        answer = ask(RowModel(body, count, _spans(body, bounds, count, fixed)), limits)
+        if answer.plan is not None:
+            realised = realiser.realise(answer.plan)
+            if isinstance(realised, Realised):
+                return realised
+    return None
+
+
+def _spans(body: Body, bounds: Bounds, rows: int, fixed: Mapping[int, int]) -> Spans:
+    return {i: (fixed[i], fixed[i]) if i in fixed else bounds.span(i, rows) for i in body.ids}
 
 
 def _cost(body: Body, plan: RowPlan) -> tuple[int, int]:
@@ -166,81 +208,92 @@ def _cost(body: Body, plan: RowPlan) -> tuple[int, int]:
 def _shorten(search: _Search) -> None:
     """Whole-model slices and windows in turn, until the rows meet the bound or the budget ends."""
     keep = search.budget * HOP_EFFORT
-    slice_effort = 0.5
+    effort = FIRST_SLICE
     while search.rows > search.bound and search.budget > keep:
         before = search.rows
-        _try_whole(search, slice_effort)
-        if search.rows == before and search.rows > search.bound:
-            _squeeze_windows(search, slice_effort)
-        slice_effort = slice_effort if search.rows < before else 2 * slice_effort
+        _try_whole(search, effort)
+        _raise_bound(search, effort / 2)
+        _squeeze_windows(search, 3 * effort, keep)
+        effort = effort if search.rows < before else 2 * effort
 
 
 def _try_whole(search: _Search, effort: float) -> None:
     """One row shorter at once; a refutation closes the gap."""
     while search.rows > search.bound and search.budget > 0:
-        target = search.rows - 1
-        answer = _whole(search, target, search.limits(effort))
+        answer = _whole(search, search.rows - 1, effort)
         if answer.status == "refuted":
-            search.bound, search.proof = search.rows, "exhausted"
+            search.bound = search.rows
         if not search.accept(answer):
             return
 
 
-def _whole(search: _Search, rows: int, limits: Limits) -> Answer:
-    spans = {i: search.bounds.span(i, rows) for i in search.body.ids}
-    return ask(RowModel(search.body, rows, spans), limits)
-
-
-def _squeeze_windows(search: _Search, effort: float) -> None:
-    """Windows down the plan, grown after a quick refutation and cut after a time-out; polished in between."""
-    stop = search.budget - 3 * effort
-    height = 10
-    for start in _starts(search.request.seed + search.calls):
-        height = min(max(height, 4), search.rows - 1)
-        if search.budget < max(stop, 0.0) or search.rows <= search.bound:
+def _raise_bound(search: _Search, effort: float) -> None:
+    """Refutes small numbers of rows: the bound rises, and a plan that turns up instead is the best there can be."""
+    while search.rows - 1 > search.bound and search.budget > 0:
+        answer = _whole(search, search.bound, effort)
+        if answer.status != "refuted":
+            search.accept(answer)
             return
-        answer = _move(search, squeeze, Window(int(start * (search.rows - height + 1)), height), 0.4)
+        search.bound += 1
+
+
+def _whole(search: _Search, rows: int, effort: float) -> Answer:
+    spans = _spans(search.body, search.bounds, rows, search.fixed_rows)
+    model = RowModel(search.body, rows, spans, interchangeable=search.copies)
+    answer = ask(model, search.limits(effort))
+    search.budget -= answer.effort + CALL_COST
+    return answer
+
+
+def _squeeze_windows(search: _Search, effort: float, keep: float) -> None:
+    """Windows all over the plan, grown after a quick refutation and cut after a time-out; polished in between."""
+    patience = effort  # renewed by every row that is gained
+    height = FIRST_WINDOW
+    draw = random.Random(search.request.seed + search.calls)
+    while patience > 0 and search.budget > keep and search.rows > search.bound:
+        height = min(max(height, 5), search.rows - 1)
+        window = Window(draw.randint(0, search.rows - height), height)
+        answer = _move(search, squeeze, window, search.limits(SQUEEZE_EFFORT, draw.choice((1, WORKERS))))
+        patience -= answer.effort + 2 * CALL_COST + POLISH_EFFORT
         if search.accept(answer):
+            patience = effort
             continue
-        height += 2 if answer.status == "refuted" and answer.effort < 0.1 else -1 if answer.status == "unknown" else 0
-        search.accept(_move(search, polish, Window(int(start * max(1, search.rows - 8)), 8), 0.2))
+        quick = answer.effort < 0.3 * SQUEEZE_EFFORT
+        height += 1 if answer.status == "refuted" and quick else -1 if answer.status == "unknown" else 0
+        window = Window(draw.randint(0, max(0, search.rows - POLISHED_WINDOW)), POLISHED_WINDOW)
+        search.accept(_move(search, polish, window, search.limits(POLISH_EFFORT, 1)))
 
 
-def _move(search: _Search, move: Callable[..., Answer], window: Window, effort: float) -> Answer:
-    nogoods = tuple(search.nogoods)
-    return move(search.body, search.bounds, search.best.plan, window, search.limits(effort), nogoods)
-
-
-def _starts(seed: int) -> Iterator[float]:
-    """Window positions as fractions of the plan: a low-discrepancy sequence, so that no region waits long."""
-    position = (seed * 0.7548776662466927) % 1.0
-    while True:
-        yield position
-        position = (position + 0.6180339887498949) % 1.0
+def _move(search: _Search, move: Callable[..., Answer], window: Window, limits: Limits) -> Answer:
+    nogoods, fixed = tuple(search.nogoods), frozenset(search.fixed_rows)
+    answer: Answer = move(search.body, search.bounds, search.best.plan, window, limits, nogoods, fixed)
+    search.budget -= answer.effort + CALL_COST
+    return answer
 
 
 # ---- hops
 
 
 def _lower_hops(search: _Search) -> None:
-    """Polishes windows from top to bottom until a whole pass gains nothing or the budget ends."""
-    height = 10
+    """Polishes overlapping windows from top to bottom until a whole pass gains nothing or the budget ends."""
     gained = True
     while gained and search.budget > 0:
-        gained = False
-        for start in range(0, max(1, search.rows - height + 4), height // 2):
-            if search.budget <= 0:
-                return
-            before = _cost(search.body, search.best.plan)
-            search.accept(_move(search, polish, Window(start, height), 0.4))
-            gained |= _cost(search.body, search.best.plan) < before
+        before = _cost(search.body, search.best.plan)
+        for start in range(0, max(1, search.rows - HOP_WINDOW // 2), HOP_WINDOW // 2):
+            if search.budget > 0:
+                search.accept(_move(search, polish, Window(start, HOP_WINDOW), search.limits(HOP_SLICE, 1)))
+        gained = _cost(search.body, search.best.plan) < before
 
 
 # ---- the result
 
 
 def _result(search: _Search) -> KernelResult:
-    proof = "bound" if search.rows <= search.bounds.rows else search.proof
+    by_bound = search.rows <= search.bounds.rows
+    refuted = search.rows <= search.bound
+    proof: Proof = "bound" if by_bound else "none" if not refuted else "exhausted"
+    if proof == "exhausted" and _refuted_again(search):
+        proof = "exhausted-twice"
     body, plan = search.body, search.best.plan
     outcome = Outcome(
         status="optimal" if proof in ("bound", "exhausted-twice") else "feasible",
@@ -254,6 +307,17 @@ def _result(search: _Search) -> KernelResult:
     return KernelResult(search.best.mapping(body), outcome, search.rows, search.bound, hops, share, _why(search))
 
 
+def _refuted_again(search: _Search) -> bool:
+    """The refutation once more, with another seed, without presolve and without ordering the copies."""
+    if search.request.effort != "max":
+        return False
+    rows = search.rows - 1
+    spans = _spans(search.body, search.bounds, rows, search.fixed_rows)
+    limits = Limits(EFFORT_UNITS["max"], WORKERS, search.request.seed + 7919, presolve=False)
+    model = RowModel(search.body, rows, spans, interchangeable=search.copies)
+    return ask(model, limits).status == "refuted"
+
+
 def _share_holds(search: _Search) -> bool:
     """With the share enforced by construction; otherwise every row is arranged again under it."""
     if search.request.enforce_share:
@@ -265,6 +329,6 @@ def _share_holds(search: _Search) -> bool:
 def _why(search: _Search) -> str:
     if search.rows <= search.bounds.rows:
         return f"{search.rows} rows are needed by {search.bounds.reason}"
-    if search.rows == search.bound:
+    if search.rows <= search.bound:
         return f"{search.rows - 1} rows were refuted by exhausting the row model"
-    return f"{search.bound}..{search.rows - 1} rows are open: search ended by its effort limit"
+    return f"{search.bound}..{search.rows - 1} rows are open: the search ended at its effort limit"

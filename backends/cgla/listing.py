@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from .bounds import Bounds
@@ -113,6 +113,12 @@ class Taste:
             jitter={c: draw.uniform(0.0, noise) for c in clusters.members},
         )
 
+    def varied(self, clusters: Clusters, draw: random.Random) -> Taste:
+        """This taste with one weight and the jitter drawn anew."""
+        other = Taste.drawn(clusters, draw)
+        name = draw.choice(("depth", "pressure", "recency", "order", "tolerance"))
+        return replace(self, jitter=other.jitter, **{name: getattr(other, name)})
+
 
 @dataclass
 class _State:
@@ -125,13 +131,18 @@ class _State:
 
 
 def first_plans(body: Body, bounds: Bounds, *, restarts: int, seed: int) -> Iterator[RowPlan]:
-    """Plans of the restarts that succeed, in order."""
+    """Plans of the restarts that succeed, in order. Every other restart varies the best taste so far."""
     clusters = Clusters(body)
     draw = random.Random(seed)
-    for _ in range(restarts):
-        plan = _schedule(body, bounds, clusters, Taste.drawn(clusters, draw))
-        if plan is not None:
-            yield plan
+    best: tuple[int, Taste] | None = None
+    for restart in range(restarts):
+        taste = best[1].varied(clusters, draw) if best and restart % 2 else Taste.drawn(clusters, draw)
+        plan = _schedule(body, bounds, clusters, taste)
+        if plan is None:
+            continue
+        yield plan
+        if best is None or plan.rows <= best[0]:
+            best = plan.rows, taste
 
 
 def _schedule(body: Body, bounds: Bounds, clusters: Clusters, taste: Taste) -> RowPlan | None:

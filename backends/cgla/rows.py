@@ -10,9 +10,9 @@ any free one. So the model decides
 
 for a fixed number of rows. With at[i, r] = below[i, r] - below[i, r - 1], every constraint is one method of
 :class:`RowModel`, with its inequality in the docstring. All of them hold for every legal placement (rules 1-16, and
-17 where the share is enforced), so an infeasible model is a proof; `merge_stores` adds the restriction direct = 1,
-which helps search and must stay off in proofs. A feasible plan may still fail in :mod:`.columns` or
-:mod:`.registers`: transit blocks, shared selector indices and address compatibility are only counted here.
+17 where the share is enforced), so an infeasible model is a proof; `interchangeable` copies are put in order, which
+loses no placement up to renaming. A feasible plan may still fail in :mod:`.columns` or :mod:`.registers`: transit
+blocks, shared selector indices and address compatibility are only counted here.
 
 A node's span (first, last row) is part of the question: a window search fixes most nodes (first = last), whose
 terms then are numbers and cost the solver nothing.
@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mapper.solver import Expression, Limits, Model, Solution, Variable, solve
 
@@ -54,9 +55,9 @@ class RowModel:
         rows: int,
         spans: Spans,
         *,
-        merge_stores: bool = False,
         minimise_hops: bool = False,
         nogoods: Iterable[frozenset[int]] = (),
+        interchangeable: Iterable[Sequence[int]] = (),
     ) -> None:
         self.body, self.rows, self.spans = body, rows, spans
         self.model = Model()
@@ -76,8 +77,8 @@ class RowModel:
         self._registers(live)
         for nogood in nogoods:
             self._forbid(nogood)
-        if merge_stores:
-            self._merge_stores()
+        for copies in interchangeable:
+            self._order_copies(copies)
         if minimise_hops:
             self.model.minimize(sum(term for terms in live.values() for term in terms))
 
@@ -162,13 +163,6 @@ class RowModel:
         for several in stores.values():
             if len(several) > 1:
                 self.model.add(sum(several) <= 1)
-
-    def _merge_stores(self) -> None:
-        """Restriction for search: the only store of an exe result sits in the exe's row."""
-        for e, store in self.body.store_of.items():
-            if self.body.group_of[e] != self.body.group_of[store]:
-                for row in range(min(self.first(e), self.first(store)), max(self.last(e), self.last(store)) + 1):
-                    self.model.add(self.below(e, row) == self.below(store, row))
 
     # ---- slots (rules 2, 3, 16)
 
@@ -406,6 +400,14 @@ class RowModel:
         """A set of nodes that no row can hold together: per row, sum of at <= n - 1."""
         for row in range(max(self.first(i) for i in nodes), min(self.last(i) for i in nodes) + 1):
             self.model.add(sum(self.at(i, row) for i in nodes) <= len(nodes) - 1)
+
+    def _order_copies(self, copies: Sequence[int]) -> None:
+        """Copies that may be exchanged come in order: below[next copy, r] <= below[copy, r]."""
+        for one, following in pairwise(copies):
+            for row in range(self.rows):
+                earlier, later = self.below(one, row), self.below(following, row)
+                if not (isinstance(earlier, int) and isinstance(later, int)):
+                    self.model.add(later <= earlier)
 
     # ---- solving
 

@@ -36,29 +36,41 @@ class Answer:
 
 
 def squeeze(
-    body: Body, bounds: Bounds, plan: RowPlan, window: Window, limits: Limits, nogoods: tuple[frozenset[int], ...] = ()
+    body: Body,
+    bounds: Bounds,
+    plan: RowPlan,
+    window: Window,
+    limits: Limits,
+    nogoods: tuple[frozenset[int], ...] = (),
+    fixed: frozenset[int] = frozenset(),
 ) -> Answer:
-    """A plan with one row less, all change inside the window."""
-    spans = window_spans(bounds, plan, window, shift=1)
+    """A plan with one row less, all change inside the window; `fixed` nodes keep their row in any case."""
+    spans = window_spans(bounds, plan, window, 1, fixed)
     return ask(RowModel(body, plan.rows - 1, spans, nogoods=nogoods), limits)
 
 
 def polish(
-    body: Body, bounds: Bounds, plan: RowPlan, window: Window, limits: Limits, nogoods: tuple[frozenset[int], ...] = ()
+    body: Body,
+    bounds: Bounds,
+    plan: RowPlan,
+    window: Window,
+    limits: Limits,
+    nogoods: tuple[frozenset[int], ...] = (),
+    fixed: frozenset[int] = frozenset(),
 ) -> Answer:
     """A plan with as many rows and at most as many live values, all change inside the window."""
-    spans = window_spans(bounds, plan, window, shift=0)
+    spans = window_spans(bounds, plan, window, 0, fixed)
     model = RowModel(body, plan.rows, spans, minimise_hops=True, nogoods=nogoods)
     model.hint(plan)
     return ask(model, limits)
 
 
-def window_spans(bounds: Bounds, plan: RowPlan, window: Window, shift: int) -> Spans:
+def window_spans(bounds: Bounds, plan: RowPlan, window: Window, shift: int, fixed: frozenset[int]) -> Spans:
     """Rows above stay, rows below move up by `shift`, the window's nodes share what is left between them."""
     last = min(window.start + window.height, plan.rows) - 1
     spans = {}
     for i, row in plan.row_of.items():
-        if row < window.start:
+        if row < window.start or i in fixed:
             spans[i] = row, row
         elif row > last:
             spans[i] = row - shift, row - shift
