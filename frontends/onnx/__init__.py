@@ -4,3 +4,5 @@ from .errors import ModelError
 from .load import load, load_model, recognises
 
 __all__ = ["ModelError", "load", "load_model", "recognises"]
+
+TAKES_DIMS = True  # symbolic dimensions can be bound

@@ -121,7 +121,7 @@ def lower_node(walk: Walk, node: Node) -> None:
     elif (body := schema_body(c, node)) is not None:
         walk.push(call_frame(c, node, body))
     else:
-        send_to_host(walk, node)
+        send_to_host(c, node)
 
 
 def _function_key(node: Node) -> FunctionKey:

@@ -23,7 +23,7 @@ from .evaluator import evaluate_model
 from .load import read_model
 from .node import Array, subgraphs
 
-__all__ = ["random_feeds", "reference_outputs"]
+__all__ = ["random_feeds", "reference_outputs", "stored_feeds"]
 
 
 def random_feeds(graph: Graph, seed: int) -> dict[str, Array]:
@@ -93,6 +93,22 @@ def reference_outputs(model: ModelProto | Path | str, feeds: Mapping[str, Array]
     wanted = {v.name for v in replaced.graph.input} - {t.name for t in replaced.graph.initializer}
     inputs = {name: feeds[name] for name in wanted if name in feeds}
     return evaluate_model(replaced, inputs)
+
+
+def stored_feeds(model: ModelProto, graph: Graph) -> dict[str, Array]:
+    """The model's own values for every weight of `graph` (they are read here and nowhere else)."""
+    weights = {t.name: t for t in graph.tensors if t.role == "weight"}
+    found: dict[str, Array] = {}
+    for part in _graphs(model.graph):
+        found |= {t.name: numpy_helper.to_array(t) for t in part.initializer if t.name in weights}
+        for node in part.node:
+            if node.op_type not in ("Constant", "ConstantOfShape") or node.output[0] not in weights:
+                continue
+            weight = weights[node.output[0]]
+            values = [numpy_helper.to_array(a.t) for a in node.attribute if a.name == "value"]
+            fill = values[0] if values else np.zeros(1, np.float32)
+            found[weight.name] = fill if node.op_type == "Constant" else np.full(weight.shape, fill.reshape(-1)[0])
+    return found
 
 
 def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
