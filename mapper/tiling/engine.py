@@ -1,0 +1,147 @@
+"""One tiling engine for every target: an operator's nest over a memory hierarchy, with the least movement found.
+
+Given are the nest (extents, and per operand the loops that move it), the memories from the backing store inwards, and
+the axes on which copies run side by side. Sought are a tile per level (any integers, ragged ends included), the order of
+the loops that walk over it, which operands stay at which level, and which loops go on the axes, such that
+
+    sum over memories of (bytes read x pJ/B + bytes written x pJ/B) + bytes x hops x pJ/B
+
+is least while the slices kept in each memory fit it. The outermost boundary is searched whole and a beam of its best
+tiles is carried inwards (`search.py`, `grid.py`); the finalists are counted exactly (`program.py`) and the best is
+returned. With one level inside the backing store and no axes, a search that was not thinned is exhaustive over tiles
+that all operands share, and says so.
+
+Nests that agree in everything but names are solved once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from mapper.ir import Graph, Op
+from mapper.mapping import Buffer, Infeasible, TileLoop
+
+from .hierarchy import Hierarchy
+from .nest import Nest, nest_of
+from .program import Movement, Program, emit, movement, place
+from .search import EFFORTS, NoRoom, blocks
+from .spatial import assignments, given
+from .state import Spatial, State
+
+__all__ = ["Tiling", "tile"]
+
+Proof = Literal["bound", "exhausted-twice", "exhausted", "none"]
+ONE_BUFFER = "one operator, one buffer, one tile for all operands"
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Tile loops and buffers, with what they move.
+
+    `levels` holds (memory, bytes read, bytes written); `bound_pj` is proven for every schedule of this operator;
+    `exact_in` names the space of mappings in which none is better, "" if none was searched whole.
+    """
+
+    loops: tuple[TileLoop, ...]
+    buffers: tuple[Buffer, ...]
+    movement_pj: float
+    levels: tuple[tuple[str, int, int], ...]
+    hop_bytes: int
+    bound: float
+    proof: Proof
+    exact_in: str
+
+    def bytes(self, memory: str) -> int:
+        """Bytes read and written at a memory."""
+        return sum(read + write for name, read, write in self.levels if name == memory)
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    nest: Nest
+    hierarchy: Hierarchy
+    spatial: tuple[Spatial, ...] | None
+    objective: str
+    effort: str
+    divisors: bool
+
+
+_solved: dict[_Key, Tiling | NoRoom] = {}
+
+
+def tile(
+    graph: Graph,
+    op: Op,
+    hierarchy: Hierarchy,
+    *,
+    spatial: tuple[TileLoop, ...] | None = None,
+    objective: str = "movement",
+    effort: str = "default",
+    homes: Callable[[str], str],
+    divisors: bool = False,
+) -> Tiling | Infeasible:
+    """Tile `op` over `hierarchy`. `homes` names the memory where a tensor (a root of views) lives between operators.
+
+    `spatial` None lets the engine choose what runs side by side: most copies first, then least movement; a given choice
+    is kept (`step` 0 leaves the size of a piece open). `divisors` keeps to sizes that divide.
+    """
+    nest = nest_of(graph, op, hierarchy, homes)
+    chosen = None if spatial is None else given(spatial, [loop.name for loop in op.loops], hierarchy)
+    key = _Key(nest, hierarchy, chosen, objective, effort, divisors)
+    if key not in _solved:
+        _solved[key] = _named(_solve(graph, op, key, homes), [loop.name for loop in op.loops], _numbers(op))
+    found = _solved[key]
+    if isinstance(found, NoRoom):
+        return Infeasible(found.memory, found.demand_bytes, found.limit_bytes, "bytes", op.name,
+                          (f"a larger {found.memory}", "single instead of double buffering"))  # fmt: skip
+    named = _named(found, _numbers(op), [loop.name for loop in op.loops])
+    assert isinstance(named, Tiling)
+    return named
+
+
+def _numbers(op: Op) -> list[str]:
+    return [str(number) for number in range(len(op.loops))]
+
+
+def _named(found: Tiling | NoRoom, old: Sequence[str], new: Sequence[str]) -> Tiling | NoRoom:
+    """The same tiling with other names of loops."""
+    if isinstance(found, NoRoom):
+        return found
+    names = dict(zip(old, new, strict=True))
+    return replace(found, loops=tuple(replace(loop, loop=names[loop.loop]) for loop in found.loops))
+
+
+def _solve(graph: Graph, op: Op, key: _Key, homes: Callable[[str], str]) -> Tiling | NoRoom:
+    """Search under each assignment of loops to axes, count the finalists exactly, take the best."""
+    effort, nest, hierarchy = EFFORTS[key.effort], key.nest, key.hierarchy
+    choices = [key.spatial] if key.spatial is not None else assignments(nest, hierarchy, effort.spatial)
+    finalists: list[tuple[float, int, State, tuple[Spatial, ...]]] = []
+    no_room: NoRoom | None = None
+    for number, spatial in enumerate(choices):
+        found = blocks(nest, hierarchy, spatial, effort, key.divisors)
+        if isinstance(found, NoRoom):
+            no_room = found
+            continue
+        finalists += [(state.pj, number, state, spatial) for state in found]
+    finalists.sort(key=lambda entry: entry[:2])
+    best: tuple[Program, Movement] | None = None
+    for _, _, state, spatial in finalists:
+        program = _program(graph, op, key, state, spatial)
+        if program is not None:
+            counted = movement(graph, op, program, hierarchy, homes)
+            if best is None or counted.pj < best[1].pj:
+                best = program, counted
+    if best is None:
+        assert no_room is not None
+        return no_room
+    program, counted = best
+    return Tiling(program.loops, program.buffers, counted.pj, counted.levels, counted.hop_bytes, 0.0, "none", "")
+
+
+def _program(graph: Graph, op: Op, key: _Key, state: State, spatial: tuple[Spatial, ...]) -> Program | None:
+    """The program of a finished state, None if its slices turn out larger than estimated."""
+    numbers = [operand.number for operand in key.nest.operands]
+    placed = place(graph, op, emit(op, numbers, key.hierarchy, state.blocks, spatial), key.hierarchy)
+    return placed if isinstance(placed, Program) else None

@@ -1,0 +1,106 @@
+"""Blocks from the backing store inwards, a few of the best kept at each boundary (a beam).
+
+Boundaries are searched whole (`grid.py`), one after the other: the outer one costs most and what is chosen there leaves
+the inner ones nearly independent. The beam carries several outer tiles inwards so that an inner boundary can decide
+between outer choices of nearly equal cost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .grid import Boundary, Choice, advance, expand, written_energy
+from .hierarchy import Hierarchy
+from .nest import Nest, footprint
+from .state import Spatial, State, before_blocks, first_state, spatial_of_block
+
+__all__ = ["Effort", "EFFORTS", "NoRoom", "blocks"]
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """`grid`: tiles per boundary before the lists are thinned; `beam`: outer choices carried inwards; `spatial`:
+    assignments of loops to axes that are searched; `finalists`: programs counted exactly."""
+
+    grid: int
+    beam: int
+    spatial: int
+    finalists: int
+
+
+EFFORTS = {
+    "fast": Effort(20_000, 1, 1, 1),
+    "default": Effort(100_000, 4, 3, 3),
+    "max": Effort(4_000_000, 24, 12, 12),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NoRoom:
+    """Single points do not fit: the level, what they need and what there is."""
+
+    memory: str
+    demand_bytes: int
+    limit_bytes: int
+
+
+def blocks(
+    nest: Nest, hierarchy: Hierarchy, spatial: Sequence[Spatial], effort: Effort, divisors: bool = False
+) -> list[State] | NoRoom:
+    """Complete states, least energy first."""
+    beam = [first_state(nest)]
+    for level in range(1, len(hierarchy.levels)):
+        here = spatial_of_block(spatial, level)
+        wider: list[State] = []
+        for state in beam:
+            boundary = Boundary(nest, hierarchy, level, state, here, divisors)
+            found = _choices(boundary, nest, hierarchy, spatial, level, effort)
+            wider += [advance(boundary, choice) for choice in found]
+        if not wider:
+            return _no_room(Boundary(nest, hierarchy, level, beam[0], here, divisors), nest)
+        inner = [s for s in spatial if s.below >= level]
+        outlook = {id(s): s.pj + units_pj(nest, hierarchy, s, inner) for s in wider}
+        beam = sorted(wider, key=lambda s: (outlook[id(s)], s.tile))[: effort.beam]
+    return beam
+
+
+def _choices(
+    boundary: Boundary, nest: Nest, hierarchy: Hierarchy, spatial: Sequence[Spatial], level: int, effort: Effort
+) -> list[Choice]:
+    """Tiles that fill the axes further in if there is room for such, any tiles otherwise."""
+    optional = level > hierarchy.mandatory
+    multiples = [before_blocks(hierarchy, spatial, loop, level) for loop in range(len(nest.extents))]
+    found = expand(boundary, multiples, effort.grid, effort.beam, optional)
+    if not found and max(multiples) > 1:
+        found = expand(boundary, [1] * len(multiples), effort.grid, effort.beam, optional)
+    return found
+
+
+def _no_room(boundary: Boundary, nest: Nest) -> NoRoom:
+    outside = [at for at, item in enumerate(nest.operands) if item.home < boundary.number]
+    return NoRoom(boundary.level.memory, int(boundary.smallest_bytes(outside)) * boundary.level.copies,
+                  boundary.level.capacity_bytes or 0)  # fmt: skip
+
+
+def units_pj(nest: Nest, hierarchy: Hierarchy, state: State, inner: Sequence[Spatial]) -> float:
+    """Energy of what the arithmetic units take and give: an element per point, from the innermost memory of each
+    operand, once for copies that share a read. `inner` are the spatial loops that are not in the state yet."""
+    found = 0.0
+    for at, item in enumerate(nest.operands):
+        level = hierarchy.levels[state.source[at]]
+        points = float(nest.points)
+        if item.once:
+            points = math.prod(e for e, r in zip(nest.extents, nest.reducing, strict=True) if not r)
+        shared = state.shared[at]
+        for s in inner:
+            if s.multicast and not item.relevant[s.loop] and not (item.once and nest.reducing[s.loop]):
+                shared *= min(s.factor, nest.extents[s.loop])
+        if item.written:
+            distinct = footprint(item, [float(extent) for extent in nest.extents])
+            found += written_energy(item.bytes, item.partial_bytes, points, points / shared, float(distinct),
+                                    (level.read_pj_per_byte, level.write_pj_per_byte), (0.0, 0.0))  # fmt: skip
+        else:
+            found += item.bytes * points / shared * level.read_pj_per_byte
+    return float(found)

@@ -1,0 +1,83 @@
+"""Which loops run side by side on which axes: utilisation first, movement second.
+
+On an axis of P places a loop of n iterations keeps n / (ceil(n / P) * P) of them busy. If one loop does not fill an
+axis, a second one takes what is left. Ordered loops never run side by side, reducing loops only where copies can be
+combined.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import product
+
+from mapper.mapping import TileLoop
+
+from .hierarchy import Hierarchy, SpatialAxis
+from .nest import Nest
+from .state import Spatial
+
+__all__ = ["assignments", "given"]
+
+FILLED = 0.9  # an axis so full needs no second loop
+CLOSE = 0.98  # assignments within this share of the best utilisation compete by movement
+
+
+def given(loops: Sequence[TileLoop], names: Sequence[str], hierarchy: Hierarchy) -> tuple[Spatial, ...]:
+    """Spatial loops chosen by the caller; `step` 0 leaves the size of a piece to the engine."""
+    found = []
+    for item in loops:
+        axis = next((a for a in hierarchy.axes if a.axis.name == item.axis), None)
+        if axis is None:
+            raise ValueError(f"spatial loop {item.loop!r} names axis {item.axis!r}, which the hierarchy lacks")
+        found.append(Spatial(names.index(item.loop), item.trips, axis.axis.name, axis.below, axis.axis.multicast,
+                             item.step))  # fmt: skip
+    return tuple(found)
+
+
+def assignments(nest: Nest, hierarchy: Hierarchy, number: int) -> list[tuple[Spatial, ...]]:
+    """The best `number` assignments by utilisation; at least one (perhaps empty)."""
+    per_axis = [_options(nest, axis) for axis in hierarchy.axes]
+    scored = []
+    for chosen in product(*per_axis):
+        together = tuple(s for part in chosen for s in part)
+        scored.append((_utilisation(nest, hierarchy, together), together))
+    scored.sort(key=lambda entry: -entry[0])
+    best = scored[0][0]
+    return [together for share, together in scored[:number] if share >= best * CLOSE]
+
+
+def _options(nest: Nest, axis: SpatialAxis) -> list[tuple[Spatial, ...]]:
+    """Ways to fill one axis: nothing, one loop, or two."""
+    places = axis.axis.extent
+    free = [at for at in range(len(nest.extents)) if _may_split(nest, axis, at)]
+    found: list[tuple[Spatial, ...]] = [()]
+    for at in free:
+        first = _spatial(axis, at, min(places, nest.extents[at]))
+        found.append((first,))
+        if first.factor / places >= FILLED:
+            continue
+        left = places // first.factor
+        for other in free:
+            if other != at and left > 1 and (nest.extents[at], at) <= (nest.extents[other], other):
+                found.append((first, _spatial(axis, other, min(left, nest.extents[other]))))
+    return found if places > 1 else [()]
+
+
+def _may_split(nest: Nest, axis: SpatialAxis, at: int) -> bool:
+    if nest.ordered[at] or nest.extents[at] < 2:
+        return False
+    return not nest.reducing[at] or (nest.mergeable and axis.reduces)
+
+
+def _spatial(axis: SpatialAxis, loop: int, factor: int) -> Spatial:
+    return Spatial(loop, factor, axis.axis.name, axis.below, axis.axis.multicast)
+
+
+def _utilisation(nest: Nest, hierarchy: Hierarchy, spatial: Sequence[Spatial]) -> float:
+    """Points over (steps x places): the share of places that are busy."""
+    busy, places = 1.0, math.prod(axis.axis.extent for axis in hierarchy.axes)
+    for loop, extent in enumerate(nest.extents):
+        factor = math.prod(s.factor for s in spatial if s.loop == loop)
+        busy *= extent / -(-extent // factor)
+    return busy / places
