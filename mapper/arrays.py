@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from mapper.cost import cost, iterations, outputs_per_copy
 from mapper.dfg import Dfg
 from mapper.ir import Graph, Op, Opaque
-from mapper.kernels import Style, main_body, signature, tail_body
+from mapper.kernels.body import main_body, tail_body
+from mapper.kernels.signature import signature
+from mapper.kernels.style import Style
 from mapper.machine import Machine
 from mapper.mapping import WRITTEN, Axis, Buffer, HostCall, Infeasible, Phase, Rect, Stage, TileLoop
 from mapper.mapping import Mapping as FabricMapping
@@ -77,18 +79,27 @@ class ArrayRules(Protocol):
 
 
 class Bodies:
-    """Bodies placed once per distinct structure, in order of first use."""
+    """Bodies placed once per distinct structure, in order of first use.
+
+    Bodies that differ in immediates only place and route alike: they share one search, each keeps its own operations.
+    """
 
     def __init__(self, rules: ArrayRules) -> None:
         self._rules = rules
-        self._by_signature: dict[str, PlacedBody | None] = {}
+        self._searched: dict[str, PlacedBody | None] = {}
+        self._placed: dict[str, PlacedBody | None] = {}
         self.used: list[KernelMapping] = []
 
     def place(self, dfg: Dfg) -> PlacedBody | None:
-        key = signature(dfg)
-        if key not in self._by_signature:
-            self._by_signature[key] = self._rules.place(dfg)
-        return self._by_signature[key]
+        """The body on the array, None if it does not fit."""
+        exact, structure = signature(dfg), signature(dfg, values=False)
+        if structure not in self._searched:
+            self._searched[structure] = self._rules.place(dfg)
+        if exact not in self._placed:
+            found = self._searched[structure]
+            own = found and replace(found, mapping=replace(found.mapping, dfg=dfg))
+            self._placed[exact] = own
+        return self._placed[exact]
 
     def index(self, body: PlacedBody | None) -> int | None:
         """Position of a body in `Mapping.bodies`."""

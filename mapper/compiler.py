@@ -101,7 +101,9 @@ def _compile_contest(
     solved = backend.solve_contest(loaded.value, machine, request)
     if isinstance(solved, Infeasible):
         raise DoesNotFit(*_words(solved))
-    result = ContestResult(loaded, target, machine, request, solved.outcome, solved.facts, solved.solution)
+    result = ContestResult(
+        loaded, target, machine, request, solved.outcome, solved.facts, solved.places, solved.solution
+    )
     _demand(result.check())
     return result
 

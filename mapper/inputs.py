@@ -46,7 +46,7 @@ def load(source: str | Path, dims: Mapping[str, int] | None = None) -> Loaded:
     path = Path(source)
     head = _head(path)
     frontend = frontend_for(path, head)
-    value = frontend.load(path, dims or {}) if frontend.KIND == "onnx" else frontend.load(path)
+    value = frontend.load(path, dims or {}) if getattr(frontend, "TAKES_DIMS", False) else frontend.load(path)
     return Loaded(path.name, _kind(value), _digest(path), value, path)
 
 

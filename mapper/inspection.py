@@ -92,7 +92,7 @@ def text(found: Mapping[str, Any]) -> str:
     shapes = [
         f"{way} {clean(t['name'], 60)}: {t['dtype']}{t['shape']}" for way in ("inputs", "outputs") for t in found[way]
     ]
-    host = next(iter(found["host"].values()), [])
+    host: list[Any] = next(iter(found["host"].values()), [])
     left = ", ".join(sorted({h["op_type"] for h in host})) or "nothing"
     return "\n\n".join(
         [

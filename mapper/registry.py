@@ -51,14 +51,12 @@ class Backend(Protocol):
 
 
 class Frontend(Protocol):
-    """One input format."""
-
-    KIND: str
+    """One input format. A frontend with `TAKES_DIMS = True` gets symbolic dimensions as a second argument of `load`."""
 
     def recognises(self, path: Path, head: bytes) -> bool:
         """Does the file look like this format? `head` holds its first bytes."""
 
-    def load(self, path: Path, dims: Mapping[str, int]) -> Any:
+    def load(self, path: Path) -> Any:
         """The input as a Graph, Dfg or KernelGraph."""
 
 

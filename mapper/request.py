@@ -7,11 +7,22 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mapper.errors import InputError
+from mapper.kgraph import PlacedKernel
 from mapper.mapping import Mapping as FabricMapping
 from mapper.placement import KernelMapping
 from mapper.solver import Outcome
 
-__all__ = ["Effort", "KernelSolved", "Objective", "Option", "Progress", "Request", "Solved", "read_options"]
+__all__ = [
+    "ContestSolved",
+    "Effort",
+    "KernelSolved",
+    "Objective",
+    "Option",
+    "Progress",
+    "Request",
+    "Solved",
+    "read_options",
+]
 
 Objective = Literal["movement", "energy", "latency", "edp"]
 Effort = Literal["fast", "default", "max"]
@@ -58,6 +69,16 @@ class KernelSolved:
     """A mapped loop kernel; `facts` is the report's "kernel" section, `solution` the benchmark's own format."""
 
     mapping: KernelMapping
+    outcome: Outcome
+    facts: Mapping[str, Any]
+    solution: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ContestSolved:
+    """A placed contest graph; `facts` is the report's "contest" section, `solution` the contest's own format."""
+
+    places: tuple[PlacedKernel, ...]
     outcome: Outcome
     facts: Mapping[str, Any]
     solution: Mapping[str, Any]

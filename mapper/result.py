@@ -11,6 +11,7 @@ from typing import Any
 from mapper import documents, outputs
 from mapper.cost import Cost
 from mapper.inputs import Loaded
+from mapper.kgraph import PlacedKernel
 from mapper.machine import Machine
 from mapper.mapping import Mapping as FabricMapping
 from mapper.placement import KernelMapping
@@ -145,7 +146,7 @@ class KernelResult(Result):
 class ContestResult(Result):
     """A placed contest graph."""
 
-    places: tuple[Any, ...]
+    places: tuple[PlacedKernel, ...]
     solution: Mapping[str, Any]
 
     @property

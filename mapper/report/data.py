@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from mapper import bounds
 from mapper.cost import Cost, LevelBytes, OpCost
+from mapper.guarantees import boundary_rows
 from mapper.ir import Opaque
 from mapper.solver import Outcome
 
@@ -55,7 +55,7 @@ def model_report(result: ModelResult) -> dict[str, Any]:
     stage_of = {stage.op: stage for stage in mapping.stages}
     report = _header(result)
     report["totals"] = _totals(result)
-    report["bounds"] = bounds.report_rows(mapping, cost)
+    report["bounds"] = boundary_rows(mapping, cost)
     sources = {op.name: list(op.sources) for op in graph.ops}
     report["ops"] = [_op_row(op, stage_of, sources[op.name]) for op in cost.ops if op.stage != "host"]
     report["host_ops"] = _host_rows(result)

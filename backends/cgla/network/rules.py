@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mapper.tiling.engine import Tiling
-from mapper.tiling.hierarchy import Hierarchy, Level, SpatialAxis
 
 from mapper import dtypes
 from mapper.arrays import PlacedBody, StagePlan, before_axis, body_runs, draft
 from mapper.backends.cgla.kernel import DoesNotFit, KernelRequest, map_kernel
 from mapper.dfg import Dfg
 from mapper.ir import Graph, Op
-from mapper.kernels import CGLA_STYLE
+from mapper.kernels.style import CGLA_STYLE
 from mapper.machine import Machine
 from mapper.mapping import WRITTEN, Axis, Buffer, Phase, Rect, TileLoop
+from mapper.tiling.hierarchy import Hierarchy, Level, SpatialAxis
 from mapper.traffic import links
 
 HARDWARE_LOOPS = 2

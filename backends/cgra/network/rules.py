@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mapper.tiling.engine import Tiling
-from mapper.tiling.hierarchy import Hierarchy, Level, SpatialAxis
 
 from mapper import dtypes
 from mapper.arrays import PlacedBody, StagePlan, body_runs, draft
 from mapper.backends.cgra.kernel import DoesNotFit, KernelRequest, map_kernel
 from mapper.dfg import Dfg
 from mapper.ir import Graph, Op
-from mapper.kernels import CGRA_STYLE
+from mapper.kernels.style import CGRA_STYLE
 from mapper.machine import Machine
 from mapper.mapping import WRITTEN, Axis, Buffer, Phase, Rect, TileLoop
+from mapper.tiling.hierarchy import Hierarchy, Level, SpatialAxis
 from mapper.traffic import links
 
 DEPTH = 2  # modulo slots that unrolling may fill: copies are added while the body has fewer operations than DEPTH x PEs

@@ -6,8 +6,8 @@ equal elements. DMA brings tiles in while the grid computes (double buffering); 
 
 from __future__ import annotations
 
-from mapper import bounds
 from mapper.arrays import map_network, movement_of
+from mapper.guarantees import movement_outcome
 from mapper.ir import Graph
 from mapper.machine import Machine
 from mapper.mapping import Infeasible
@@ -21,4 +21,4 @@ def solve(graph: Graph, machine: Machine, request: Request) -> Solved | Infeasib
     mapping = map_network(graph, machine, request, "cgra", GridRules(machine, request.seed))
     if isinstance(mapping, Infeasible):
         return mapping
-    return Solved(mapping, bounds.movement_outcome(mapping, movement_of(mapping), request.seed))
+    return Solved(mapping, movement_outcome(mapping, movement_of(mapping), request.seed))
