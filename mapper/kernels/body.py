@@ -114,12 +114,10 @@ class _Body:
 
     def written(self) -> list[tuple[Access, list[Point]]]:
         """Copies grouped by the element that they write."""
-        deciding = {name for i in self.op.write.index for g in i.gathered for name in self.op.reads[g.read].loops}
-        groups: dict[tuple[Access, Point], list[Point]] = {}
+        groups: dict[Access, list[Point]] = {}
         for point in self.points():
-            picked = tuple(offset for offset in point if offset[0] in deciding)
-            groups.setdefault((self.at(self.op.write, point), picked), []).append(point)
-        return [(access, points) for (access, _), points in groups.items()]
+            groups.setdefault(self.at(self.op.write, point), []).append(point)
+        return list(groups.items())
 
     def addresses(self, point: Point) -> Addresses:
         return Addresses(
