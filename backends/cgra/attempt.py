@@ -7,7 +7,7 @@ the model. A refutation without registers is a refutation with them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -33,14 +33,15 @@ FAST: tuple[tuple[str, Any], ...] = (
 class Trial:
     """What to try. `slack` None: schedules of every length, so that a refutation is one for good.
 
-    `region`: only these PEs (None: all, with symmetry broken); `most_moves`: a limit on MOVEs.
+    `within`: PEs to which operations are confined (None: no such limit, and symmetry is broken); `most_moves`: a limit
+    on MOVEs.
     """
 
     problem: Problem
     ii: int
     slack: int | None
     limits: Limits
-    region: frozenset[int] | None = None
+    within: Mapping[int, tuple[int, ...]] | None = None
     most_moves: int | None = None
 
 
@@ -59,13 +60,10 @@ class Attempt:
 def attempt(trial: Trial) -> Attempt:
     """Try it. Deterministic for the same trial."""
     problem = trial.problem
-    if trial.region is not None:
-        problem = _restricted(problem, trial.region)
     windows = _windows(problem, trial.ii, trial.slack)
     if windows is None:
         return Attempt(problem, "refuted")
-    order = _by_degree(problem)
-    confined = confine(problem, order) if trial.region is None else {}
+    confined = confine(problem, _by_degree(problem)) if trial.within is None else trial.within
     spent = 0.0
     modes: tuple[Registers, ...] = ("ignored", "counted", "coloured")
     for registers in modes:
@@ -110,16 +108,6 @@ def _windows(problem: Problem, ii: int, slack: int | None) -> Sequence[Window] |
     if slack is not None:
         return horizon_windows(count, constraints, slack)
     return rooted_windows(count, constraints, ii, _roots(problem, constraints))
-
-
-def _restricted(problem: Problem, region: frozenset[int]) -> Problem:
-    """The problem on some PEs only; operations that have none there keep theirs."""
-    operations = []
-    for operation in problem.operations:
-        kept = [(p, c) for p, c in zip(operation.pes, operation.latency_cycles, strict=True) if p in region]
-        pes, cycles = zip(*kept, strict=True) if kept else (operation.pes, operation.latency_cycles)
-        operations.append(replace(operation, pes=tuple(pes), latency_cycles=tuple(cycles)))
-    return Problem(problem.dfg, problem.fabric, tuple(operations), problem.reads)
 
 
 def _degrees(problem: Problem) -> list[int]:

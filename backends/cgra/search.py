@@ -1,14 +1,18 @@
 """The search over II: which trials, in which order, with how much effort.
 
 First *climb*: from the lower bound upwards every II gets the quick trials (direct with the shortest length, direct with
-II cycles of slack, a few MOVEs where they are needed, MOVEs on every value) until one finds a schedule; if none does,
-climb again with more effort and further. Then *descend*: the II below the incumbent gets all trials, also those that
-refute for good (schedules of every length, every MOVE that could fit), with growing effort, until it is found or
-refuted. Effort is deterministic solver time plus a charge for building models, so the same input gives the same result.
+slack, a few MOVEs where they are needed) until one finds a schedule; if none does, climb again with more effort and
+further. Then *descend*: the II below the incumbent is tried near the incumbent first, every operation on its PE or one
+beside it, because an embedding that is good at one II is nearly good at the next; then with all trials, also those
+that refute for good (schedules of every length, every MOVE that could fit), with growing effort, until it is found or
+refuted. On a fabric much larger than the body the quick trials keep to a corner of it.
+
+Effort is deterministic solver time plus a charge for building models, so the same input gives the same result.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -64,13 +68,16 @@ class Find:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """A trial by name; `decides`: its refutation refutes the II."""
+    """A trial by name; `decides`: its refutation refutes the II. `after`: it waits until that trial is refuted."""
 
     name: str
     make: Callable[[], Problem]
     slack: int | None
     share: float = 1.0
     decides: bool = False
+    near: bool = False
+    corner: bool = False
+    after: str = ""
 
 
 @dataclass
@@ -105,15 +112,17 @@ class Search:
         return self.interrupted or self.wall_limited
 
     def _climb(self, low: int, high: int) -> None:
-        """Quick trials upwards until one finds a schedule."""
+        """Quick trials upwards, in growing steps, until one finds a schedule."""
         effort, reach = 0.15 + self.budget.climb * len(self.dfg.nodes) / 100, max(4, low // 2)
         while self.best is None and not self.stopped and self.spent < self.budget.climbing:
-            for ii in range(low, min(high, low + reach) + 1):
-                if self._settled(ii) or self._try(ii, effort, list(self._quick(ii))):
-                    continue
-                if self.best is not None or self.stopped or self.spent >= self.budget.climbing:
-                    return
-            effort, reach = 3 * effort, 2 * reach
+            ii = low
+            while ii <= min(high, low + reach):
+                if not self._settled(ii) and not self._try(ii, effort, list(self._quick(ii))):
+                    if self.best is not None or self.stopped or self.spent >= self.budget.climbing:
+                        return
+                    ii += ii // 8
+                ii += 1
+            effort, reach = 2 * effort, 2 * reach
 
     def _descend(self, low: int) -> None:
         """All trials of the II below the incumbent, with growing effort, as long as they decide it."""
@@ -123,7 +132,7 @@ class Search:
                 if not undecided:
                     return
                 ii, before = undecided[-1], self.best.ii
-                self._try(ii, effort, [*self._quick(ii), *self._thorough(ii)])
+                self._try(ii, effort, [*self._beside(ii), *self._quick(ii), *self._thorough(ii)])
                 if ii not in self.refuted and self.best.ii == before:
                     break
 
@@ -148,11 +157,12 @@ class Search:
     def _try(self, ii: int, effort: float, rungs: list[Rung]) -> bool:
         """Run the trials of one II; True when it turns out refuted."""
         for rung in rungs:
-            if (ii, rung.name) in self._failed:
+            if (ii, rung.name) in self._failed or (rung.after and (ii, rung.after) not in self._failed):
                 continue
             limits = replace(self.limits, effort=effort * rung.share)
-            room = slots_left(self.direct, ii)
-            result = self._run(Trial(rung.make(), ii, rung.slack, limits, most_moves=room))
+            problem = rung.make()
+            trial = Trial(problem, ii, rung.slack, limits, self._within(rung, problem, ii), slots_left(problem, ii))
+            result = self._run(trial)
             if result.schedule is not None:
                 self.best = Find(result.problem, result.schedule)
                 return False
@@ -174,24 +184,60 @@ class Search:
 
     # -------------------------------------------------------------------- trials
 
+    def _beside(self, ii: int) -> Iterator[Rung]:
+        """Trials near the incumbent; its MOVEs stay available."""
+        assert self.best is not None
+        find = self.best
+        if find.moves or not conflict(self.direct, ii):
+            small = len(self.direct.operations) < 40
+            for slack in (ii,) if small else (4, ii):
+                yield Rung(f"near-{find.ii}-{slack}", lambda: find.problem, slack, near=True)
+
     def _quick(self, ii: int) -> Iterator[Rung]:
         """Trials that find, cheapest first."""
+        corner = self._corner_side(ii) < max(self.fabric.rows, self.fabric.columns)
+        slacks = (0, ii) if len(self.direct.operations) < 80 else (0, 4, ii)
         if not conflict(self.direct, ii):
-            yield Rung("direct-0", lambda: self.direct, 0)
-            yield Rung("direct-ii", lambda: self.direct, ii)
+            if corner:
+                yield Rung("corner-0", lambda: self.direct, 0, corner=True)
+                yield Rung("corner-ii", lambda: self.direct, ii, corner=True)
+            for slack in () if corner else slacks:
+                yield Rung(f"direct-{slack}", lambda: self.direct, slack)
         if self._room(ii):
-            yield Rung("lean-0", lambda: self._lean(ii), 0, 0.5)
-            yield Rung("lean-ii", lambda: self._lean(ii), ii)
+            yield Rung("lean-0", lambda: self._lean(ii), 0, 0.5, corner=corner)
+            yield Rung("lean-ii", lambda: self._lean(ii), ii, corner=corner)
 
     def _thorough(self, ii: int) -> Iterator[Rung]:
         """Trials that decide, or find what the quick ones cannot."""
         if not conflict(self.direct, ii):
-            yield Rung("direct-all", lambda: self.direct, None, 1.0, not self._room(ii))
+            yield Rung(f"direct-{ii}", lambda: self.direct, ii)
+            yield Rung("direct-all", lambda: self.direct, None, 1.0, not self._room(ii), after=f"direct-{ii}")
         if self._room(ii):
             yield Rung("every-0", lambda: self._every(ii), 0)
             yield Rung("every-ii", lambda: self._every(ii), ii)
             if self._exhaustive_size(ii) <= LARGEST_EXHAUSTIVE:
                 yield Rung("every-all", lambda: self._exhaustive(ii), None, 1.0, True)
+
+    def _within(self, rung: Rung, problem: Problem, ii: int) -> dict[int, tuple[int, ...]] | None:
+        """The PEs that a trial near the incumbent, or in a corner, leaves to each operation."""
+        if rung.near:
+            assert self.best is not None
+            return {
+                i: tuple(p for p in problem.readers_of[pe] if p in problem.operations[i].pes)
+                for i, pe in enumerate(self.best.schedule.pe)
+                if pe is not None
+            }
+        if rung.corner:
+            side, columns = self._corner_side(ii), self.fabric.columns
+            inside = {
+                i: tuple(p for p in o.pes if max(divmod(p, columns)) < side) for i, o in enumerate(problem.operations)
+            }
+            return {i: pes for i, pes in inside.items() if pes}
+        return None
+
+    def _corner_side(self, ii: int) -> int:
+        """Side of a square of PEs with half as many slots again as the body has operations."""
+        return max(4, math.isqrt(math.ceil(1.5 * len(self.direct.operations) / ii)) + 2)
 
     def _room(self, ii: int) -> int:
         return slots_left(self.direct, ii) if self.variant == "routed" else 0
