@@ -22,7 +22,9 @@ from mapper.interpret import Host
 from mapper.ir import Op, Opaque
 from mapper.mapping import Mapping, Stage
 from mapper.proof.crossings import body_crossings, route_hop_bytes
+from mapper.proof.literal import literal_links
 from mapper.proof.replay import iterations, replay_links
+from mapper.proof.run import run_mapping
 from mapper.proof.tally import LinkCount, MemoryCount, link_bytes, memory_counts
 from mapper.violation import Violation
 
@@ -73,14 +75,16 @@ def simulate(
     found += [_host_counts(mapping, ops[call.op]) for call in mapping.host]
     names = [memory.name for memory in mapping.machine.memories]
     parts = [(m.memory, m.read_bytes, m.write_bytes) for op in found for m in op.memories]
+    values, violations = run_mapping(mapping, feeds, host, limits.windows) if feeds is not None else ({}, ())
     total = memory_counts(names, parts)
-    return Simulation(tuple(found), total, sum(op.hop_bytes for op in found))
+    return Simulation(tuple(found), total, sum(op.hop_bytes for op in found), values, violations)
 
 
 def _stage_counts(mapping: Mapping, stage: Stage, op: Any, limits: Limits) -> OpCounts:
     """Chains of operands, configuration from the backing store, hops of bodies and of routes that end here."""
     assert isinstance(op, Op)
-    links = replay_links(mapping, stage, op)
+    literal = op.points <= limits.literal_points
+    links = literal_links(mapping, stage, op) if literal else replay_links(mapping, stage, op)
     each = [link_bytes(mapping.graph, op, link) for link in links]
     names = [memory.name for memory in mapping.machine.memories]
     configuration = (names[0], stage.configuration_bytes * stage.launches, 0)
