@@ -1,1 +1,32 @@
+"""Wafer: a mesh of about a million small cores, every operator a rectangle of them.
 
+Networks are placed by `mapper.backends.wafer.network`, the kernel graphs of the ISPD 2020 contest by `contest`.
+"""
+
+from __future__ import annotations
+
+from mapper.ir import Graph
+from mapper.machine import Machine
+from mapper.mapping import Infeasible
+from mapper.request import Option, Request, Solved
+
+__all__ = ["DEFAULT_MACHINE", "DESCRIPTION", "OPTIONS", "legalise", "solve"]
+
+DESCRIPTION = "wafer-scale mesh: each operator a rectangle of cores, tensors routed between them"
+DEFAULT_MACHINE = "wse3"
+OPTIONS = (
+    Option("schedule", "auto", "all operators at once, or one after the other with weights streamed past",
+           ("auto", "pipeline", "streamed")),
+)  # fmt: skip
+
+
+def legalise(graph: Graph, machine: Machine, request: Request) -> Graph:
+    """Every loop nest has a form on the mesh: the graph stays as it is."""
+    return graph
+
+
+def solve(graph: Graph, machine: Machine, request: Request) -> Solved | Infeasible:
+    """A pipeline of rectangles, or a sequence with streamed weights if the model is larger than the wafer."""
+    from .network.solve import solve_network
+
+    return solve_network(graph, machine, request)

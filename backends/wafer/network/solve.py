@@ -1,0 +1,255 @@
+"""A network on the wafer: all operators at once as a pipeline, or one after the other with their weights streamed past.
+
+Pipeline: every stage gets a rectangle of its own (`sizing`, `floorplan`), every tensor is routed (`routing`), weights
+stay. Streamed: each stage has the whole wafer for a while; activations stay spread over the wafer, weights come in from
+outside at every inference. A model that fits is pipelined.
+
+The objective is the interval between inferences: the slowest stage, or the wafer's off-wafer traffic, or the hottest
+link. Its bound is that of `sizing.bound_cycles`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mapper import dtypes
+from mapper.cost import stage_cycles
+from mapper.ir import Graph, Opaque
+from mapper.machine import Machine
+from mapper.mapping import Axis, HostCall, Infeasible, Mapping, Phase, Rect, Route, Stage
+from mapper.request import Request, Solved
+from mapper.solver import Outcome
+from mapper.traffic import links
+
+from .floorplan import Box, Floor, pack
+from .flow import Flow
+from .program import Cuts, stage_of
+from .routing import Bundle, Mesh, hottest_words, route_all
+from .sizing import Sized, bound_cycles, boxes_of, cuts_in, size
+from .table import Cores
+from .work import work_of
+
+__all__ = ["solve_network"]
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """The graph on the machine, seen as stages."""
+
+    flow: Flow
+    machine: Machine
+    sized: Sized
+
+    @property
+    def off_wafer_cycles(self) -> float:
+        """Cycles in which the wafer takes in and gives out what one inference needs."""
+        return max(self.flow.off_wafer_bytes) / (self.machine.memories[0].bytes_per_cycle or math.inf)
+
+
+def solve_network(graph: Graph, machine: Machine, request: Request) -> Solved | Infeasible:
+    """Pipeline if it fits, else streamed; the option `schedule` forces either."""
+    wish = request.options.get("schedule", "auto")
+    answer: Solved | Infeasible = Infeasible("cores", 1, 0, "stages", graph.name)
+    if wish != "streamed":
+        answer = _pipeline(_problem(graph, machine, True), request)
+    if wish == "streamed" or (wish == "auto" and isinstance(answer, Infeasible)):
+        if isinstance(answer, Infeasible) and wish == "auto":
+            request.progress(f"streaming weights: {answer}")
+        answer = _streamed(_problem(graph, machine, False), request)
+    return answer
+
+
+def _problem(graph: Graph, machine: Machine, pipelined: bool) -> _Problem:
+    """Tables are made for cores whose memory also holds a share of every tensor that lives on the wafer."""
+    flow, fabric, sram = Flow(graph, pipelined), machine.fabric, machine.memory("sram")
+    spare = -(-flow.live_bytes // sram.instances) + 4
+    cores = Cores(fabric.rows, fabric.columns, int(sram.capacity_bytes or 0) - spare, machine.links.bytes_per_cycle / 4)
+    works = []
+    for number, op in enumerate(flow.ops):
+        reads = flow.reads(number)
+        staying = frozenset(n for n, stays in enumerate(reads.resident) if stays)
+        works.append(work_of(graph, op, dict(enumerate(reads.copies)), staying))
+    return _Problem(flow, machine, Sized(tuple(works), cores, Floor(fabric.rows, fabric.columns, fabric.dead)))
+
+
+def _pipeline(problem: _Problem, request: Request) -> Solved | Infeasible:
+    """All stages side by side."""
+    short = _memory_shortage(problem)
+    if short is not None:
+        return short
+    bound = bound_cycles(problem.sized, problem.off_wafer_cycles)
+    request.progress(f"sizing {len(problem.flow.ops)} stages, no interval below {bound:.0f} cycles")
+    plan = size(problem.sized, bound)
+    if plan is None:
+        return _area_shortage(problem)
+    choices = [cuts_in(problem.sized.table(n), plan.target_cycles, box) for n, box in enumerate(plan.boxes)]
+    boxes = boxes_of(plan, choices)
+    mesh = Mesh(problem.sized.floor, problem.machine.links.colours or 64, problem.machine.links.bytes_per_cycle,
+                plan.target_cycles, boxes)  # fmt: skip
+    request.progress(f"routing {len(problem.flow.edges)} tensors")
+    bundles = route_all(mesh, problem.flow.edges)
+    if isinstance(bundles, Infeasible):
+        return bundles
+    stages = _stages(problem, choices, boxes)
+    stages = _with_link_phases(stages, mesh, bundles)
+    mapping = _mapping(problem, stages, tuple(_route(stages, bundle) for bundle in bundles), "pipeline")
+    return _solved(mapping, request, bound, _facts(problem, mesh, bundles, boxes))
+
+
+def _streamed(problem: _Problem, request: Request) -> Solved | Infeasible:
+    """One stage after the other, each with the cores that it can use."""
+    short = _memory_shortage(problem)
+    if short is not None:
+        return short
+    choices = [_alone(problem, number) for number in range(len(problem.flow.ops))]
+    boxes = [box for box, _ in choices]
+    stages = _stages(problem, [cuts for _, cuts in choices], boxes)
+    mapping = _mapping(problem, stages, (), "sequence")
+    bound = sum(float(problem.sized.table(n).cycles.min()) for n in range(len(stages)))
+    return _solved(mapping, request, bound, {"schedule": "streamed", "stages": len(stages)})
+
+
+def _alone(problem: _Problem, number: int) -> tuple[Box, Cuts]:
+    """The fastest choice for one stage on the whole wafer, beside its dead cores."""
+    table, floor = problem.sized.table(number), problem.sized.floor
+    target = float(table.cycles.min())
+    while (boxes := pack([table.heights(target, floor.width)], floor)) is None:
+        target *= 1.1
+    cuts = cuts_in(table, target, boxes[0])
+    return Box(boxes[0].row, boxes[0].column, cuts.height, cuts.width), cuts
+
+
+def _memory_shortage(problem: _Problem) -> Infeasible | None:
+    """An operator whose smallest slices are larger than a core's memory."""
+    for number, op in enumerate(problem.flow.ops):
+        table = problem.sized.table(number)
+        if table.empty:
+            return Infeasible("core memory", table.least_memory_bytes, problem.sized.cores.memory_bytes, "bytes",
+                              f"operator {op.name!r} ({op.op_type})",
+                              ("a machine with more memory per core", "--set schedule=streamed"))  # fmt: skip
+    return None
+
+
+def _area_shortage(problem: _Problem) -> Infeasible:
+    """Even the smallest choices do not fit side by side; the largest of them is the culprit."""
+    areas = [problem.sized.table(n).least_area(math.inf) for n in range(len(problem.flow.ops))]
+    culprit = problem.flow.ops[max(range(len(areas)), key=lambda n: (areas[n], -n))]
+    floor = problem.sized.floor
+    return Infeasible("cores for a pipeline", sum(areas), floor.height * floor.width - len(floor.dead), "cores",
+                      f"the model, most of it operator {culprit.name!r} ({culprit.op_type}),",
+                      ("a larger wafer", "--set schedule=streamed"))  # fmt: skip
+
+
+def _stages(problem: _Problem, choices: Sequence[Cuts], boxes: Sequence[Box]) -> list[Stage]:
+    """Tile programs in their places; equal programs are written once."""
+    flow, found = problem.flow, []
+    for number, (op, cuts, box) in enumerate(zip(flow.ops, choices, boxes, strict=True)):
+        stage = stage_of(flow.graph, op, op.name, cuts, flow.reads(number), problem.sized.works[number])
+        after = tuple(flow.ops[giver].name for giver in flow.givers[number])
+        found.append(replace(stage, rect=Rect(box.row, box.column, box.height, box.width), after=after))
+    return _with_off_wafer_phases(problem, found)
+
+
+def _axes(machine: Machine) -> tuple[Axis, ...]:
+    return (Axis("y", machine.fabric.rows, hop=True), Axis("x", machine.fabric.columns, hop=True))
+
+
+def _with_off_wafer_phases(problem: _Problem, stages: list[Stage]) -> list[Stage]:
+    """Time of what comes in and goes out. The stages of a pipeline share the channels at every interval, so each that
+    uses them takes as long as all of them together."""
+    own = [_off_wafer_bytes(problem, number, stage) for number, stage in enumerate(stages)]
+    rate = problem.machine.memories[0].bytes_per_cycle
+    if not rate:
+        return stages
+    both = max(sum(into for into, _ in own), sum(out for _, out in own))
+    found = []
+    for stage, (into, out) in zip(stages, own, strict=True):
+        cycles = math.ceil((both if problem.flow.pipelined else max(into, out)) / rate)
+        phase = (Phase("off-wafer", "io", cycles),) if into or out else ()
+        found.append(replace(stage, phases=(*stage.phases, *phase)))
+    return found
+
+
+def _off_wafer_bytes(problem: _Problem, number: int, stage: Stage) -> tuple[int, int]:
+    """(bytes in, bytes out) of one stage."""
+    graph, op, outer = problem.flow.graph, problem.flow.ops[number], problem.machine.memories[0].name
+    accesses = [*op.reads, op.write]
+    if all(_home(problem, access.tensor) != outer for access in accesses):
+        return 0, 0
+    axes = {axis.name: axis for axis in _axes(problem.machine)}
+    into = out = 0
+    for link in links(graph, stage, op, axes, lambda name: _home(problem, name)):
+        dtype = graph.tensor(accesses[link.operand].tensor).dtype
+        if link.source == outer:
+            into += dtypes.bytes_of(link.sent, dtype)
+        elif link.target == outer:
+            wide = op.combiner.accumulator if op.combiner is not None else dtype
+            out += dtypes.bytes_of(link.received - link.partial_received, dtype)
+            out += dtypes.bytes_of(link.partial_received, wide)
+            into += dtypes.bytes_of(link.partial_received, wide)
+    return into, out
+
+
+def _home(problem: _Problem, name: str) -> str:
+    return problem.flow.home(problem.flow.graph.root(name)) or problem.machine.memories[0].name
+
+
+def _with_link_phases(stages: list[Stage], mesh: Mesh, bundles: Sequence[Bundle]) -> list[Stage]:
+    """Each stage waits for the busiest link on the way of what it takes in (or gives to the host)."""
+    words: dict[int, float] = defaultdict(float)
+    for bundle in bundles:
+        found = hottest_words(mesh, bundle)
+        for target in bundle.targets:
+            number = target if target is not None else bundle.edge.source
+            assert number is not None
+            words[number] = max(words[number], found)
+    return [
+        replace(stage, phases=(*stage.phases, Phase("route", "mesh", math.ceil(words[number]))))
+        if words[number]
+        else stage
+        for number, stage in enumerate(stages)
+    ]
+
+
+def _route(stages: Sequence[Stage], bundle: Bundle) -> Route:
+    names = [stages[t].name if t is not None else "" for t in bundle.targets]
+    source = stages[bundle.edge.source].name if bundle.edge.source is not None else ""
+    return Route(bundle.edge.tensor, source, names[0], bundle.edge.bytes, bundle.links, bundle.colour, tuple(names[1:]),
+                 bundle.lanes, bundle.stride)  # fmt: skip
+
+
+def _mapping(problem: _Problem, stages: Sequence[Stage], routes: tuple[Route, ...], schedule: Any) -> Mapping:
+    flow = problem.flow
+    homes = tuple((root, "sram") for root in flow.writer if flow.home(root))
+    host = tuple(HostCall(op.name, op.reason) for op in flow.graph.ops if isinstance(op, Opaque))
+    return Mapping("wafer", problem.machine, flow.graph, _axes(problem.machine), tuple(stages), (), routes, homes, host,
+                   schedule)  # fmt: skip
+
+
+def _solved(mapping: Mapping, request: Request, bound: float, facts: dict[str, Any]) -> Solved:
+    cycles = [stage_cycles(stage) for stage in mapping.stages] or [0]
+    objective = float(max(cycles) if mapping.schedule == "pipeline" else sum(cycles))
+    outcome = Outcome("feasible", objective, min(objective, float(math.ceil(bound))), "none", request.seed)
+    mean = sum(cycles) / len(cycles)
+    facts |= {"slowest_stage_cycles": max(cycles), "mean_stage_cycles": mean}
+    return Solved(mapping, outcome, facts)
+
+
+def _facts(problem: _Problem, mesh: Mesh, bundles: Sequence[Bundle], boxes: Sequence[Box]) -> dict[str, Any]:
+    floor = problem.sized.floor
+    used = sum(box.height * box.width for box in boxes)
+    return {
+        "schedule": "pipeline",
+        "stages": len(boxes),
+        "cores_used": used,
+        "cores_share": used / (floor.height * floor.width - len(floor.dead)),
+        "off_wafer_cycles": problem.off_wafer_cycles,
+        "routes": len(bundles),
+        "route_hop_bytes": sum(bundle.edge.bytes * len(bundle.links) for bundle in bundles),
+        "colours_used": 1 + max((bundle.colour for bundle in bundles), default=-1),
+        "hottest_link_words": float(mesh.load.max()),
+    }
