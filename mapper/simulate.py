@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import ml_dtypes
 import numpy as np
 
 from mapper.interpret import Host
@@ -177,8 +178,8 @@ def _differences(subject: str, memories: Sequence[MemoryCount], hop_bytes: int, 
 def compare_values(
     values: Dict[str, Array], reference: Dict[str, Array], quantised: frozenset[str] = frozenset()
 ) -> tuple[Violation, ...]:
-    """Tensors of `values` that differ from the reference: |d| <= 1e-4 |ref| + 1e-5 max|ref|, integers exactly, those in
-    `quantised` by at most one step."""
+    """Tensors of `values` that differ from the reference: |d| <= 1e-4 |ref| + 1e-5 max|ref| (narrow floats: a unit in
+    the last place), integers exactly, those in `quantised` by at most one step."""
     found = []
     for name in sorted(values.keys() & reference.keys()):
         mine, theirs = np.asarray(values[name]), np.asarray(reference[name])
@@ -194,7 +195,7 @@ def _mismatch(mine: Array, theirs: Array, quantised: bool) -> tuple[str, str] | 
         return f"shape {mine.shape}", f"shape {theirs.shape}"
     if mine.size == 0:
         return None
-    if theirs.dtype.kind in "fcV":
+    if "float" in theirs.dtype.name or theirs.dtype.kind == "c":
         wrong = _far(mine, theirs)
     elif quantised:
         wrong = np.abs(mine.astype(np.int64) - theirs.astype(np.int64)) > 1
@@ -214,6 +215,11 @@ def _far(mine: Array, theirs: Array) -> Array:
     finite = np.isfinite(b)
     scale = float(np.abs(b[finite]).max()) if finite.any() else 0.0
     with np.errstate(invalid="ignore"):
-        near = np.abs(a - b) <= RELATIVE * np.abs(b) + ABSOLUTE * scale
+        near = np.abs(a - b) <= max(RELATIVE, _unit(theirs.dtype)) * np.abs(b) + ABSOLUTE * scale
         same = near | (a == b) | (np.isnan(a) & np.isnan(b))
     return np.asarray(~same)
+
+
+def _unit(dtype: np.dtype[Any]) -> float:
+    """The relative distance of neighbouring values of a float type."""
+    return float(ml_dtypes.finfo(dtype).eps) if "float" in dtype.name else 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 from hypothesis import strategies as st
 
 from mapper import dtypes
@@ -95,11 +96,11 @@ def transposed(draw) -> Graph:
     if out < 1:
         return matmul(draw)
     at = loop("x") * stride + loop("r") - pad
-    tensors = [Tensor("a", (2, width), "float16", "input"), Tensor("w", (2, taps), "float16", "weight"),
-               Tensor("c", (out,), "float16")]  # fmt: skip
+    tensors = [Tensor("a", (2, width), "float32", "input"), Tensor("w", (2, taps), "float32", "weight"),
+               Tensor("c", (out,), "float32")]  # fmt: skip
     op = Op("up", "ConvTranspose", (Loop("i", 2), Loop("x", width), Loop("r", taps)),
             (Access("a", (loop("i"), loop("x"))), Access("w", (loop("i"), loop("r")))),
-            Access("c", (at,), bounds(at, out) if pad else ()), Call("mul", (Cast("float32", Arg(0)), Arg(1))),
+            Access("c", (at,), bounds(at, out) if pad else ()), Call("mul", (Arg(0), Arg(1))),
             Combiner("sum", "float32"))  # fmt: skip
     return one_op(op, tensors)
 
@@ -229,3 +230,26 @@ def mappings(draw) -> Mapping:
     homes = tuple((name, memory) for name, memory in home.items() if memory != "dram")
     return Mapping("toy", MACHINE, graph, axes, (stage,), homes=homes)
 
+
+
+seeds = st.integers(0, 1000)
+
+
+def feeds(graph: Graph, seed: int) -> dict[str, np.ndarray]:
+    """Random inputs and weights; integers that a gather reads stay in range."""
+    rng = np.random.default_rng(seed)
+    extents = {r.tensor: r for op in graph.nests for r in op.reads}
+    positions = {
+        op.reads[g.read].tensor: g.extent for op in graph.nests for r in op.reads for i in r.index for g in i.gathered
+    }
+    found = {}
+    for tensor in graph.tensors:
+        if tensor.role == "activation" or tensor.name not in extents:
+            continue
+        high = positions.get(tensor.name)
+        if dtypes.is_float(tensor.dtype):
+            values = rng.normal(size=tensor.shape)
+        else:
+            values = rng.integers(0, high if high else 7, tensor.shape)
+        found[tensor.name] = np.asarray(values).astype(dtypes.numpy_type(tensor.dtype))
+    return found

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 
 from mapper.check import check
 from mapper.cost import cost
+from mapper.interpret import run
 from mapper.mapping import Mapping
 from mapper.proof.literal import literal_links
 from mapper.proof.replay import replay_links
-from mapper.simulate import compare_counts, simulate
+from mapper.simulate import compare_counts, compare_values, simulate
 from mapper.traffic import links
 
 _spec = importlib.util.spec_from_file_location("strategies", Path(__file__).with_name("strategies.py"))
@@ -41,3 +42,12 @@ def test_play_replay_and_closed_form_count_the_same(mapping: Mapping) -> None:
               "partial_hops", "returned_hops")  # fmt: skip
     assert [[getattr(x, f) for f in fields] for x in replayed] == [[getattr(x, f) for f in fields] for x in closed]
     assert compare_counts(simulate(mapping), cost(mapping)) == ()
+
+
+@EXAMPLES
+@given(strategies.mappings(), strategies.seeds)
+def test_played_values_are_the_reference_values(mapping: Mapping, seed: int) -> None:
+    feeds = strategies.feeds(mapping.graph, seed)
+    played = simulate(mapping, feeds)
+    assert played.violations == ()
+    assert compare_values(played.values, run(mapping.graph, feeds)) == ()
