@@ -201,6 +201,9 @@ def _strided(
             start[dimension] += coefficient * window[atom][0]
     shape = [_extent(window, n) if n in access.loops else 1 for n in axes]
     head = base[tuple(slice(s, None) for s in start)] if base.ndim else base
+    if base.dtype.str == "<f1":  # numpy cannot name 8-bit floats of this layout in its array interface
+        raw = np.lib.stride_tricks.as_strided(head.view(np.uint8), shape, strides, writeable=False)
+        return raw.view(base.dtype)
     view: Array = np.lib.stride_tricks.as_strided(head, shape, strides, writeable=False)
     return view
 

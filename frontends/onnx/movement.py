@@ -15,7 +15,7 @@ from .nests import axis_of, call, identity, loops_over, move, names_of, spread
 from .node import Node
 from .opaque import send_to_host
 
-__all__ = ["TABLE", "concatenate", "slice_into", "view_as"]
+__all__ = ["TABLE", "chosen_part", "concatenate", "slice_into", "view_as"]
 
 # Views -------------------------------------------------------------------------------------------------------------
 
@@ -172,12 +172,12 @@ def concatenate(c: Context, node: Node, names: Sequence[str], axis: int, out: st
         index = [place if i == axis else a for i, a in enumerate(at)]
         parts.append((offset + extent, reads(name, index, (place, extent - 1 - place) if len(names) > 1 else ())))
         offset += extent
-    body = _chosen(parts, Counter(names_of(len(shape))[axis]))
+    body = chosen_part(parts, Counter(names_of(len(shape))[axis]))
     c.nest(node, loops_over(shape), reads, Access(out, at), body)
     return out
 
 
-def _chosen(parts: Sequence[tuple[int, Scalar]], counter: Scalar) -> Scalar:
+def chosen_part(parts: Sequence[tuple[int, Scalar]], counter: Scalar) -> Scalar:
     """The first part whose end lies beyond the counter, by halving: depth grows with the logarithm."""
     if not parts:
         return Const(0)
@@ -185,7 +185,7 @@ def _chosen(parts: Sequence[tuple[int, Scalar]], counter: Scalar) -> Scalar:
         return parts[0][1]
     middle = len(parts) // 2
     condition = call("less", counter, parts[middle - 1][0])
-    return call("where", condition, _chosen(parts[:middle], counter), _chosen(parts[middle:], counter))
+    return call("where", condition, chosen_part(parts[:middle], counter), chosen_part(parts[middle:], counter))
 
 
 def concat(c: Context, node: Node) -> None:

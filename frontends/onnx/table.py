@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from . import conv, einsum, elementwise, gather, movement, normalise, pool, products, quantised, reductions, sources
+from . import conv, einsum, elementwise, gather, movement, normalise, pool, products, quantised, recurrent, reductions, resize, sources
 from .context import Context
 from .node import Node
 
@@ -16,7 +16,7 @@ Lowering = Callable[[Context, Node], None]
 STANDARD: Mapping[str, Lowering] = {
     **elementwise.TABLE, **products.TABLE, **conv.TABLE, **pool.TABLE, **reductions.TABLE, **normalise.TABLE,
     **movement.TABLE, **gather.TABLE, **sources.TABLE,
-    **quantised.TABLE, **einsum.TABLE,
+    **quantised.TABLE, **einsum.TABLE, **recurrent.TABLE, **resize.TABLE,
 }  # fmt: skip
 MICROSOFT: Mapping[str, Lowering] = {}
 LOWERINGS: Mapping[str, Mapping[str, Lowering]] = {"": STANDARD, "com.microsoft": MICROSOFT}
