@@ -59,7 +59,7 @@ def run_op(
     identity = op.combiner.identity if op.combiner else 0
     accumulator = op.combiner.accumulator if op.combiner else target.dtype
     with np.errstate(invalid="ignore"):
-        memory[target.name, "partial"] = np.full(target.shape, identity).astype(accumulator)
+        memory[target.name, "partial"] = np.full(target.shape, identity).astype(dtypes.numpy_type(accumulator))
     memory[target.name, "out"] = np.zeros(target.shape, dtypes.numpy_type(target.dtype))
     memory.setdefault((target.name, "in"), memory[target.name, "out"])
     kinds = {**{t.name: t.dtype for t in graph.tensors}, (target.name, "partial"): accumulator}
@@ -103,7 +103,8 @@ def _run_lanes(op, lowered, memory, kinds, counters, times, lanes) -> None:
             array = memory[site.access.tensor, site.role.split("|")[0]]
             where, inside = _position(op, site, site.access, memory, counters, shape, array.shape)
             last = tuple(i[-1][inside[-1]] for i in where)
-            array[last] = from_words(words[-1][inside[-1]].copy(), _kind(kinds, site))
+            found = from_words(words[-1][inside[-1]].copy(), _kind(kinds, site))
+            array[last] = found if last else found.reshape(())
 
 
 def _kind(kinds, site) -> str:
