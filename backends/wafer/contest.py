@@ -1,14 +1,17 @@
 """Places a contest graph: the time target is part of the search.
 
-1. *Strips* (:mod:`.strips`) over targets from the area bound upward: a legal placement in seconds.
-2. The best by score is kept, sized again in its boxes and scored in exact numbers.
+1. *Strips* (:mod:`.strips`) over a ladder of targets from the area bound upward: legal placements in seconds.
+2. Where adapters cost, strips again with kernels held to common protocols (:mod:`.adapters`).
+3. *Annealing* over slicing trees (:mod:`.slicing`) from the most promising strips, the target free to move a little.
+4. *Polish* (:mod:`.neighbourhood`): relative positions kept, then released a few kernels at a time.
 
-Everything is bounded by counts, never by a clock: the same graph and request give the same bytes.
+Every placement is sized again in its boxes and scored in exact numbers; the best one is the answer. All effort is
+counted, never timed: the same graph and request give the same bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -16,10 +19,12 @@ from typing import Literal
 from mapper.kgraph import KernelGraph, PlacedKernel
 from mapper.solver import Outcome
 
-from .bounds import Bounds, Shortage, contest_bounds, shortage, slowest_time
-from .shapes import Menu, Split, menu
+from .adapters import agree
+from .bounds import Bounds, Shortage, contest_bounds, shortage
+from .shapes import Split
 from .solution import Score, placed, score
-from .strips import Plan, StripLimits, place_strips
+from .strips import Plan, StripLimits, place_strips, topological_order
+from .targets import Sizing, free_sizing, protocol_sizing, targets
 
 __all__ = ["ContestRequest", "ContestResult", "place_contest"]
 
@@ -44,52 +49,32 @@ class ContestResult:
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    """A plan at a target with the placement that it gives."""
+    """A plan for a sizing with the placement that it gives."""
 
-    target: Fraction
+    sizing: Sizing
     plan: Plan
     places: tuple[PlacedKernel, ...]
     score: Score
 
-
-def menus_at(graph: KernelGraph, target: Fraction) -> tuple[Menu, ...]:
-    split = Split.of(graph, target)
-    return tuple(menu(node, split) for node in graph.kernels)
-
-
-def _targets(graph: KernelGraph, bounds: Bounds) -> Iterator[Fraction]:
-    """A geometric ladder, fine near the bound (0.3 %) and coarser with distance (10 % at most)."""
-    target, step = bounds.time, Fraction(3, 1000)
-    most = slowest_time(graph)
-    while target <= most:
-        yield target
-        target = Fraction(round(target * (1 + step) * 16), 16) + Fraction(1, 16)
-        step = min(step * Fraction(9, 8), Fraction(1, 10))
+    def promise(self, graph: KernelGraph) -> Fraction:
+        """What annealing may make of it: three tenths off the wires."""
+        return self.score.total - graph.weights.wirelength * self.score.wirelength * Fraction(3, 10)
 
 
-def _sized(graph: KernelGraph, target: Fraction, plan: Plan) -> _Try:
-    """Every kernel takes the smallest rectangle that fits its box."""
-    places = []
-    for node, shapes, box in zip(graph.kernels, menus_at(graph, target), plan.boxes, strict=True):
-        chosen = shapes.fits(box.wide, box.tall)
-        if chosen is None:
-            raise AssertionError(f"{node.name} has no rectangle in its own box")
-        places.append(placed(node.name, box, *chosen))
-    return _Try(target, plan, tuple(places), score(graph, places))
+@dataclass(frozen=True, slots=True)
+class _Effort:
+    """Counts that bound the search: plans annealed, moves over all of them per kernel, neighbourhoods."""
+
+    plans: int
+    moves: int
+    neighbourhoods: int
 
 
-def _strip_tries(graph: KernelGraph, bounds: Bounds, limits: StripLimits) -> list[_Try]:
-    """Strips over the ladder until the time alone costs more than the best score."""
-    tries: list[_Try] = []
-    best: Fraction | None = None
-    for target in _targets(graph, bounds):
-        if best is not None and graph.weights.time * target >= best:
-            break
-        plan = place_strips(graph, menus_at(graph, target), limits)
-        if plan is not None:
-            tries.append(_sized(graph, target, plan))
-            best = tries[-1].score.total if best is None else min(best, tries[-1].score.total)
-    return sorted(tries, key=lambda t: (t.score.total, t.target))
+_EFFORTS = {
+    "fast": _Effort(0, 0, 0),
+    "default": _Effort(3, 300_000_000, 24),
+    "max": _Effort(6, 1_500_000_000, 96),
+}
 
 
 def place_contest(graph: KernelGraph, request: ContestRequest = ContestRequest()) -> ContestResult | Shortage:
@@ -97,11 +82,93 @@ def place_contest(graph: KernelGraph, request: ContestRequest = ContestRequest()
     short = shortage(graph)
     if short is not None:
         return short
-    bounds = contest_bounds(graph)
-    tries = _strip_tries(graph, bounds, StripLimits())
+    bounds, effort = contest_bounds(graph), _EFFORTS[request.effort]
+    tries = _strip_tries(graph, bounds)
+    if graph.weights.adapter > 0:
+        tries = _ranked([*tries, *_protocol_tries(graph, tries)])
     if not tries:
         return Shortage("elements", 0, graph.width * graph.height, "no arrangement in columns was found")
+    if effort.plans and len(graph.kernels) > 1:
+        tries = _ranked([*tries, *_annealed_tries(graph, tries, effort, request.seed)])
     return _result(request, bounds, tries[0])
+
+
+def _ranked(tries: Sequence[_Try]) -> list[_Try]:
+    return sorted(tries, key=lambda t: (t.score.total, t.sizing.target))
+
+
+def _sized(graph: KernelGraph, sizing: Sizing, plan: Plan) -> _Try:
+    """Every kernel takes the smallest rectangle that fits its box, or one that spares adapters, if that scores less."""
+    chosen = []
+    for node, shapes, box in zip(graph.kernels, sizing.menus, plan.boxes, strict=True):
+        fitting = shapes.fits(box.wide, box.tall)
+        if fitting is None:
+            raise AssertionError(f"{node.name} has no rectangle in its own box")
+        chosen.append(fitting)
+    variants = [tuple(chosen)]
+    if graph.weights.adapter > 0:
+        variants.append(agree(graph, Split.of(graph, sizing.target), plan.boxes, chosen))
+    tries = []
+    for variant in variants:
+        rows = zip(graph.kernels, plan.boxes, variant, strict=True)
+        places = tuple(placed(node.name, box, *arguments) for node, box, arguments in rows)
+        tries.append(_Try(sizing, plan, places, score(graph, places)))
+    return min(tries, key=lambda t: t.score.total)
+
+
+def _strip_tries(graph: KernelGraph, bounds: Bounds) -> list[_Try]:
+    """Strips over the ladder until the time alone costs more than the best score, or nothing got better for long."""
+    tries: list[_Try] = []
+    for target in targets(graph, bounds.time):
+        best = min((t.score.total for t in tries), default=None)
+        if best is not None and graph.weights.time * target >= best:
+            break
+        if len(tries) > _PATIENCE and min(t.score.total for t in tries[-_PATIENCE:]) > best:
+            break
+        sizing = free_sizing(graph, target)
+        plan = place_strips(graph, sizing.menus, StripLimits())
+        if plan is not None:
+            tries.append(_sized(graph, sizing, plan))
+    return _ranked(tries)
+
+
+_PATIENCE = 12  # rungs of the ladder without a better score
+_PRICES = (Fraction(1, 4), Fraction(1), Fraction(4), Fraction(16))  # times the worth of an element at that target
+
+
+def _protocol_tries(graph: KernelGraph, tries: Sequence[_Try], most: int = 6) -> list[_Try]:
+    """Strips with common protocols at the best targets; the price of area is that of time, times a factor."""
+    order, found = topological_order(graph), []
+    for target in list(dict.fromkeys(t.sizing.target for t in tries))[:most]:
+        price = graph.weights.time * target / (graph.width * graph.height)
+        menus = [protocol_sizing(graph, target, order, price * factor) for factor in _PRICES]
+        for sizing in dict.fromkeys(menus):
+            plan = place_strips(graph, sizing.menus, StripLimits())
+            if plan is not None:
+                found.append(_sized(graph, sizing, plan))
+    return found
+
+
+def _annealed_tries(graph: KernelGraph, tries: Sequence[_Try], effort: _Effort, seed: int) -> list[_Try]:
+    """Anneals the most promising plans, then once more the best of what came out."""
+    from .annealing import anneal_plan  # numba is imported only when annealing is wanted
+
+    starts = sorted(tries, key=lambda t: (t.promise(graph), t.sizing.target))[: effort.plans]
+    moves = effort.moves // (len(graph.kernels) * max(1, len(starts)))
+    found = []
+    for start in starts:
+        result = anneal_plan(graph, _nearby(graph, start.sizing), start.plan, moves, seed)
+        if result is not None:
+            found.append(_sized(graph, result.sizing, result.plan))
+    return found
+
+
+def _nearby(graph: KernelGraph, sizing: Sizing) -> list[Sizing]:
+    """The sizing and slightly larger targets; a sizing with protocols stands alone."""
+    if sizing != free_sizing(graph, sizing.target):
+        return [sizing]
+    steps = (Fraction(3, 2000) * i for i in range(1, 4))
+    return [sizing, *(free_sizing(graph, Fraction(int(sizing.target * (1 + s)))) for s in steps)]
 
 
 def _result(request: ContestRequest, bounds: Bounds, best: _Try) -> ContestResult:

@@ -23,7 +23,20 @@ from mapper.kgraph import KernelGraph, KernelNode
 
 from .kernels import Arguments, Conv, convolutions
 
-__all__ = ["FAR", "Ints", "Menu", "Split", "choices", "curve", "inverse", "menu"]
+__all__ = [
+    "FAR",
+    "FEATURE_SPLITS",
+    "Ints",
+    "Menu",
+    "Protocol",
+    "ProtocolAreas",
+    "Split",
+    "curve",
+    "inverse",
+    "least_k",
+    "menu",
+    "protocol_areas",
+]
 
 Ints = npt.NDArray[np.int64]
 FAR = 1 << 13  # an extent that no fabric has: "does not fit"
@@ -40,6 +53,28 @@ class Split:
     @staticmethod
     def of(graph: KernelGraph, target: Fraction) -> Split:
         return Split(max(graph.width, graph.height), graph.memory_limit, target)
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How a kernel's streams are split: h, w, features read (its first c) and written; 0 leaves a split free."""
+
+    h: int
+    w: int
+    reads: int = 0
+    writes: int = 0
+
+
+FEATURE_SPLITS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)  # what a protocol may say about features; 0: free
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolAreas:
+    """area[i, r, s]: least elements at (h[i], w[i]) reading FEATURE_SPLITS[r] and writing FEATURE_SPLITS[s]."""
+
+    h: Ints
+    w: Ints
+    area: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,29 +147,75 @@ def _table(node: KernelNode, split: Split) -> _Table:
     return _Table(h[good], w[good], cap[good], k[good])
 
 
-def _arguments(node: KernelNode, table: _Table, row: int) -> Arguments:
-    c = tuple(min(int(table.cap[row]), conv.C) for conv in convolutions(node))
-    return Arguments(int(table.h[row]), int(table.w[row]), c, tuple(int(k) for k in table.k[row]))
+def _arguments(node: KernelNode, table: _Table, row: int, protocol: Protocol | None) -> Arguments:
+    c = [min(int(table.cap[row]), conv.C) for conv in convolutions(node)]
+    if protocol is not None and protocol.reads:
+        c[0] = protocol.reads
+    return Arguments(int(table.h[row]), int(table.w[row]), tuple(c), tuple(int(k) for k in table.k[row]))
 
 
-def choices(node: KernelNode, split: Split) -> _Table:
-    """All feasible rows at the target, not only the undominated ones."""
-    return _cached_table(replace(node, id=0, name=""), split)
+def menu(node: KernelNode, split: Split, protocol: Protocol | None = None) -> Menu:
+    """The Pareto front of a kernel, of one protocol where given; equal formal arguments share one answer."""
+    return _menu(replace(node, id=0, name=""), split, protocol)
 
 
-def menu(node: KernelNode, split: Split) -> Menu:
-    """The Pareto front of a kernel; kernels with equal formal arguments share one answer."""
-    return _menu(replace(node, id=0, name=""), split)
+def protocol_areas(node: KernelNode, split: Split) -> ProtocolAreas:
+    """The least number of elements of a kernel for every protocol made of FEATURE_SPLITS."""
+    return _protocol_areas(replace(node, id=0, name=""), split)
 
 
-@lru_cache(maxsize=512)
-def _cached_table(node: KernelNode, split: Split) -> _Table:
-    return _table(node, split)
+def least_k(conv: Conv, h: int, w: int, c: int, split: Split) -> int:
+    """The least k of one convolution at (h, w, c); K + 1 where none will do."""
+    one = np.ones(1, dtype=np.int64)
+    return int(_least_k(conv, h * one, w * one, c * one, split)[0])
+
+
+_cached_table = lru_cache(maxsize=128)(_table)
+
+
+def _under(node: KernelNode, split: Split, table: _Table, protocol: Protocol) -> _Table:
+    """The rows of one (h, w), with c and k of the outer convolutions set as the protocol says."""
+    convs, out = convolutions(node), 2 if node.kind != "conv" else 0
+    kept = (table.h == protocol.h) & (table.w == protocol.w) & (table.cap >= protocol.reads)
+    h, w, cap, k = table.h[kept], table.w[kept], table.cap[kept], table.k[kept].copy()
+    if protocol.reads:
+        k[:, 0] = _least_k(convs[0], h, w, np.full_like(h, min(protocol.reads, convs[0].C)), split)
+    good = k[:, 0] <= convs[0].K
+    if protocol.writes:
+        good &= (k[:, out] <= protocol.writes) & (protocol.writes <= convs[out].K)
+        k[:, out] = protocol.writes
+    good &= 3 * k.sum(axis=1) <= split.side
+    return _Table(h[good], w[good], cap[good], k[good])
+
+
+@lru_cache(maxsize=256)
+def _protocol_areas(node: KernelNode, split: Split) -> ProtocolAreas:
+    table = _cached_table(node, split)
+    labels = table.h * (split.side + 1) + table.w
+    starts = np.flatnonzero(np.diff(labels, prepend=-1))
+    convs, out, count = convolutions(node), 2 if node.kind != "conv" else 0, len(FEATURE_SPLITS)
+    areas = np.full((len(starts), count, count), np.inf)
+    for i, reads in enumerate(FEATURE_SPLITS):
+        first, fits = table.k[:, 0], np.full(len(labels), reads <= convs[0].C)
+        if reads:
+            first = _least_k(convs[0], table.h, table.w, np.full_like(table.h, min(reads, convs[0].C)), split)
+            fits &= (first <= convs[0].K) & (table.cap >= reads)
+        k = table.k.copy()
+        k[:, 0] = first
+        for j, writes in enumerate(FEATURE_SPLITS):
+            last = k[:, out]
+            own = fits & (last <= writes) & (writes <= convs[out].K) if writes else fits
+            wide = 3 * (k.sum(axis=1) + (writes - last if writes else 0))
+            area = np.where(own & (wide <= split.side), table.h * table.w * (table.cap + 1) * wide, np.inf)
+            areas[:, i, j] = np.minimum.reduceat(area, starts) if len(starts) else np.inf
+    return ProtocolAreas(table.h[starts], table.w[starts], areas)
 
 
 @lru_cache(maxsize=4096)
-def _menu(node: KernelNode, split: Split) -> Menu:
-    table = _table(node, split)
+def _menu(node: KernelNode, split: Split, protocol: Protocol | None) -> Menu:
+    table = _cached_table(node, split)
+    if protocol is not None:
+        table = _under(node, split, table, protocol)
     tall, wide = table.h * table.w * (table.cap + 1), 3 * table.k.sum(axis=1)
     order = np.lexsort((wide, tall))
     before = np.concatenate(([FAR], np.minimum.accumulate(wide[order])[:-1]))
@@ -142,7 +223,7 @@ def _menu(node: KernelNode, split: Split) -> Menu:
     return Menu(
         tuple(int(t) for t in tall[front]),
         tuple(int(w) for w in wide[front]),
-        tuple(_arguments(node, table, int(row)) for row in front),
+        tuple(_arguments(node, table, int(row), protocol) for row in front),
     )
 
 

@@ -32,15 +32,14 @@ __all__ = ["Plan", "StripLimits", "place_strips", "topological_order"]
 
 Floats = npt.NDArray[np.float64]
 _NEVER = 1e12
-_PRESSURES = np.array([0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 256.0])  # lambda: length per row of height
+_PRESSURES = np.array([0.0, 1.0, 3.0, 8.0, 20.0, 50.0, 250.0])  # lambda: length per row of height
 
 
 @dataclass(frozen=True, slots=True)
 class StripLimits:
-    """Most kernels in a group of stacks, and most columns."""
+    """Most kernels in a group of stacks."""
 
     group: int = 4
-    columns: int = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ class _Group:
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
-    """What a group's wirelength depends on: edges inside, kernels fed from before, kernels read later, passing edges."""
+    """What a group's wirelength depends on: edges inside, kernels that read from before or feed beyond, passing."""
 
     inside: tuple[tuple[int, int], ...]
     enters: tuple[int, ...]
@@ -153,9 +152,9 @@ def _group(curves: Sequence[Ints], height: int, pattern: _Pattern) -> _Group:
     options = tuple(_option(tree, curves, height, pattern) for tree in _arrangements(len(curves)))
     costs = np.stack([o.length[None, :] + _PRESSURES[:, None] * o.tall[None, :] for o in options])
     best = costs.argmin(axis=0)
-    columns = np.arange(best.shape[1])[None, :]
+    widths = np.arange(best.shape[1])[None, :]
     tall, length = np.stack([o.tall for o in options]), np.stack([o.length for o in options])
-    return _Group(options, costs.min(axis=0), tall[best, columns], length[best, columns], best)
+    return _Group(options, costs.min(axis=0), tall[best, widths], length[best, widths], best)
 
 
 # ---------------------------------------------------------------------------------------------- the two programs
@@ -250,8 +249,8 @@ def _snake_columns(snake: _Snake) -> list[_Column] | None:
             better = value < target
             if better.any():
                 target[better] = value[better]
-                for used in np.flatnonzero(better) + w:
-                    chosen[column.stop][int(used)] = column
+                for used in np.flatnonzero(better).tolist():
+                    chosen[column.stop][used + w] = column
     if best[snake.count, snake.width] >= _NEVER:
         return None
     columns: list[_Column] = []
