@@ -127,7 +127,7 @@ def _frozen(model: ModelProto, inputs: Sequence[Any]) -> tuple[ModelProto, dict[
 
 
 def _difference(graph: Graph, feeds: dict[str, Any], expected: Sequence[Any], case: Any) -> str:
-    """"" if the interpreter's outputs are the expected ones, else the first difference."""
+    """ "" if the interpreter's outputs are the expected ones, else the first difference."""
     with np.errstate(all="ignore"):
         values = run(graph, feeds)
     names = [v.name for v in case.model.graph.output]

@@ -1,7 +1,7 @@
 """Convolutions of any spatial rank, with groups as a loop of their own; transposed ones scatter.
 
-    y[b, g K + k, o] = bias[g K + k] + sum over c, f of x[b, g C + c, o s + f d - p] * w[g K + k, c, f]
-    transposed: y[b, g K + k, i s + f d - p] += x[b, g C + c, i] * w[g C + c, k, f]
+y[b, g K + k, o] = bias[g K + k] + sum over c, f of x[b, g C + c, o s + f d - p] * w[g K + k, c, f]
+transposed: y[b, g K + k, i s + f d - p] += x[b, g C + c, i] * w[g C + c, k, f]
 """
 
 from __future__ import annotations
@@ -193,7 +193,10 @@ def _transposed_extents(
     mode = node.text("auto_pad", "NOTSET") or "NOTSET"
     if any(len(v) != rank or min(v) < 1 for v in (strides, dilations)) or len(extra) != rank:
         raise ModelError("ConvTranspose has an impossible window", node.name)
-    full = [s * (i - 1) + e + d * (f - 1) + 1 for s, i, e, d, f in zip(strides, image, extra, dilations, kernel, strict=True)]
+    full = [
+        s * (i - 1) + e + d * (f - 1) + 1
+        for s, i, e, d, f in zip(strides, image, extra, dilations, kernel, strict=True)
+    ]
     if wanted is None and mode in ("SAME_UPPER", "SAME_LOWER"):
         wanted = tuple(i * s for i, s in zip(image, strides, strict=True))
     if wanted is not None:

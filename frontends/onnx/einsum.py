@@ -47,9 +47,7 @@ def einsum(c: Context, node: Node) -> None:
 def _contract(c: Context, node: Node, terms: Sequence[Term], result: Term, extents: Mapping[str, int]) -> None:
     letters = dict.fromkeys((*result.letters, *(x for term in terms for x in term.letters)))
     reads = Reads(c)
-    values = [
-        computed(reads(term.tensor, _index(c, term, extents)), c.dtype(term.tensor)) for term in terms
-    ]
+    values = [computed(reads(term.tensor, _index(c, term, extents)), c.dtype(term.tensor)) for term in terms]
     body: Scalar = values[0] if len(values) == 1 else call("mul", *values)
     summed = [x for x in letters if x not in result.letters]
     combiner = Combiner("sum", accumulator(c.dtype(terms[0].tensor))) if summed or len(terms) > 1 else None
@@ -60,7 +58,9 @@ def _contract(c: Context, node: Node, terms: Sequence[Term], result: Term, exten
 
 def _index(c: Context, term: Term, extents: Mapping[str, int]) -> tuple[Index, ...]:
     shape = c.shape(term.tensor)
-    return tuple(constant(0) if e == 1 and extents[x] != 1 else loop(x) for x, e in zip(term.letters, shape, strict=True))
+    return tuple(
+        constant(0) if e == 1 and extents[x] != 1 else loop(x) for x, e in zip(term.letters, shape, strict=True)
+    )
 
 
 def _parsed(c: Context, node: Node) -> tuple[list[Term], tuple[str, ...]]:
@@ -69,10 +69,15 @@ def _parsed(c: Context, node: Node) -> tuple[list[Term], tuple[str, ...]]:
     operands = left.split(",")
     if len(operands) != len(node.inputs) or not all(set(o) <= _ALLOWED for o in (*operands, right)):
         raise ModelError(f"equation {equation!r} does not fit {len(node.inputs)} operands", node.name)
-    dots = max((len(c.shape(n)) - len(o.replace("...", "")) for n, o in zip(node.inputs, operands, strict=True) if "..." in o), default=0)
+    dots = max(
+        (len(c.shape(n)) - len(o.replace("...", "")) for n, o in zip(node.inputs, operands, strict=True) if "..." in o),
+        default=0,
+    )
     terms = [Term(n, _letters(o, len(c.shape(n)), dots, node)) for n, o in zip(node.inputs, operands, strict=True)]
     if arrow:
-        return terms, _letters(right, dots + len(right.replace("...", "")) if "..." in right else len(right), dots, node)
+        return terms, _letters(
+            right, dots + len(right.replace("...", "")) if "..." in right else len(right), dots, node
+        )
     joined = left.replace(",", "").replace("...", "")
     once = sorted(x for x in set(joined) if joined.count(x) == 1)
     return terms, (*(f"e{i}" for i in range(dots)), *once)

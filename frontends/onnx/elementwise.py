@@ -101,7 +101,7 @@ UNARY: Mapping[str, Unary] = {
     "ScaledTanh": lambda x, n: call("mul", call("tanh", call("mul", x, n.float("beta", 1.0))), n.float("alpha", 1.0)),
     "Binarizer": lambda x, n: call("where", call("greater", x, n.float("threshold", 0.0)), 1.0, 0.0),
 }  # fmt: skip
-_TO_BOOL = frozenset("IsNaN IsInf Not".split())
+_TO_BOOL = frozenset(["IsNaN", "IsInf", "Not"])
 
 
 def unary(c: Context, node: Node) -> None:
@@ -116,7 +116,7 @@ BINARY: Mapping[str, str] = {
     "BitwiseAnd": "bit_and", "BitwiseOr": "bit_or", "BitwiseXor": "bit_xor", "Equal": "equal", "Less": "less",
     "LessOrEqual": "less_equal", "Greater": "greater", "GreaterOrEqual": "greater_equal",
 }  # fmt: skip
-_COMPARISONS = frozenset("Equal Less LessOrEqual Greater GreaterOrEqual And Or Xor".split())
+_COMPARISONS = frozenset(["Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Xor"])
 
 
 def binary(c: Context, node: Node) -> None:
@@ -131,7 +131,9 @@ def binary(c: Context, node: Node) -> None:
 
 def _broadcast(c: Context, node: Node, *names: str) -> tuple[int, ...]:
     if node.has("axis") and node.version < 7 and node.int("broadcast"):
-        raise ModelError(f"{node.op_type} of opset {node.version} broadcasts along an axis", node.name, "use opset 7 on")
+        raise ModelError(
+            f"{node.op_type} of opset {node.version} broadcasts along an axis", node.name, "use opset 7 on"
+        )
     return broadcast(c, *names)
 
 

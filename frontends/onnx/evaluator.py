@@ -59,10 +59,7 @@ class _ChannelLRN(OpRun):
     def _run(self, x: Array, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, size: int = 1) -> tuple[Array]:
         before, channels = (size - 1) // 2, x.shape[1]
         squares = np.stack(
-            [
-                (x[:, max(0, c - before) : min(channels, c - before + size)] ** 2).sum(axis=1)
-                for c in range(channels)
-            ],
+            [(x[:, max(0, c - before) : min(channels, c - before + size)] ** 2).sum(axis=1) for c in range(channels)],
             axis=1,
         )
         return ((x / (bias + (alpha / size) * squares) ** beta).astype(x.dtype),)

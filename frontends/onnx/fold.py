@@ -23,15 +23,111 @@ __all__ = ["fold"]
 
 # The result has at most as many elements as all inputs together.
 _NO_LARGER = frozenset(
-    """Abs Add And BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Clip Compress Concat Cos
-    CumSum Div Equal Erf Exp Flatten Floor Gather Greater GreaterOrEqual Identity IsInf IsNaN Less LessOrEqual Log Max
-    Mean Min Mod Mul Neg NonZero Not Or Pow Range ReduceMax ReduceMin ReduceProd ReduceSum ReduceMean Reshape Round
-    ScatterElements ScatterND Shape Sign Sin Size Slice Split Sqrt Squeeze Sub Sum Transpose Trilu Unique Unsqueeze
-    Where Xor Reciprocal Relu Sigmoid Tanh GatherElements GatherND ArgMax ArgMin TopK SequenceLength""".split()
+    [
+        "Abs",
+        "Add",
+        "And",
+        "BitShift",
+        "BitwiseAnd",
+        "BitwiseNot",
+        "BitwiseOr",
+        "BitwiseXor",
+        "Cast",
+        "CastLike",
+        "Ceil",
+        "Clip",
+        "Compress",
+        "Concat",
+        "Cos",
+        "CumSum",
+        "Div",
+        "Equal",
+        "Erf",
+        "Exp",
+        "Flatten",
+        "Floor",
+        "Gather",
+        "Greater",
+        "GreaterOrEqual",
+        "Identity",
+        "IsInf",
+        "IsNaN",
+        "Less",
+        "LessOrEqual",
+        "Log",
+        "Max",
+        "Mean",
+        "Min",
+        "Mod",
+        "Mul",
+        "Neg",
+        "NonZero",
+        "Not",
+        "Or",
+        "Pow",
+        "Range",
+        "ReduceMax",
+        "ReduceMin",
+        "ReduceProd",
+        "ReduceSum",
+        "ReduceMean",
+        "Reshape",
+        "Round",
+        "ScatterElements",
+        "ScatterND",
+        "Shape",
+        "Sign",
+        "Sin",
+        "Size",
+        "Slice",
+        "Split",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Sum",
+        "Transpose",
+        "Trilu",
+        "Unique",
+        "Unsqueeze",
+        "Where",
+        "Xor",
+        "Reciprocal",
+        "Relu",
+        "Sigmoid",
+        "Tanh",
+        "GatherElements",
+        "GatherND",
+        "ArgMax",
+        "ArgMin",
+        "TopK",
+        "SequenceLength",
+    ]
 )
 _CAN_BROADCAST = frozenset(
-    "Add And BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul "
-    "Or Pow Sub Sum Where Xor".split()
+    [
+        "Add",
+        "And",
+        "BitwiseAnd",
+        "BitwiseOr",
+        "BitwiseXor",
+        "Div",
+        "Equal",
+        "Greater",
+        "GreaterOrEqual",
+        "Less",
+        "LessOrEqual",
+        "Max",
+        "Mean",
+        "Min",
+        "Mod",
+        "Mul",
+        "Or",
+        "Pow",
+        "Sub",
+        "Sum",
+        "Where",
+        "Xor",
+    ]
 )
 MOST_ELEMENTS = KNOWN_BYTES // 8
 
@@ -126,11 +222,9 @@ def _evaluated(node: Node, values: list[Array | None]) -> list[Array] | None:
     return [np.asarray(next(found)) if name else np.empty(0) for name in node.outputs]
 
 
-
 _QUICK: Mapping[str, Any] = {
     "Add": lambda a, b: np.asarray(np.add(a, b)),
     "Sub": lambda a, b: np.asarray(np.subtract(a, b)),
     "Mul": lambda a, b: np.asarray(np.multiply(a, b)),
     "Identity": lambda a: a,
 }
-

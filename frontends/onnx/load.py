@@ -163,13 +163,17 @@ def _external_size(location: str, path: Path, name: str) -> int:
     where = f"tensor {shown(name)}"
     relative = PurePosixPath(location)
     if not location or relative.is_absolute() or ".." in relative.parts or "\\" in location or "\x00" in location:
-        raise ModelError(f"external data {location!r} lies outside the model's folder", where, "keep it beside the model")
+        raise ModelError(
+            f"external data {location!r} lies outside the model's folder", where, "keep it beside the model"
+        )
     folder = path.resolve().parent
     place = folder
     for part in relative.parts:
         place = place / part
         if place.is_symlink():
-            raise ModelError(f"external data {location!r} is a symbolic link", where, "keep the file itself beside the model")
+            raise ModelError(
+                f"external data {location!r} is a symbolic link", where, "keep the file itself beside the model"
+            )
     try:
         found = os.lstat(place)
     except OSError as fault:

@@ -7,27 +7,26 @@ opaque operator for the host. Anything else is refused by name.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-from onnx import ModelProto, TensorProto, ValueInfoProto, numpy_helper
+from onnx import ModelProto, ValueInfoProto
 
-from mapper import dtypes
 from mapper.ir import Fate, Graph, GraphError, Opaque, SourceNode, View
 
-from .context import KNOWN_BYTES, Context
+from .context import Context
+from .control import CONTROL
 from .dims import extents_of
 from .errors import ModelError
 from .fold import fold
 from .functions import call_frame, check_expansion, schema_body
-from .node import Array, Node, Scope, dtype_name
+from .node import Node, Scope, dtype_name
 from .opaque import send_to_host
+from .sequences import SEQUENCES
 from .table import lowering_of
 from .walk import Frame, FunctionKey, Walk, ordered
+from .weights import declare_weight
 
 __all__ = ["graph_of"]
-
-PARAMETER_ELEMENTS = 1024
 
 
 def graph_of(model: ModelProto, dims: Mapping[str, int]) -> Graph:
@@ -64,39 +63,13 @@ def _declare_boundary(c: Context, model: ModelProto, scope: Scope) -> None:
 def _declare_input(c: Context, value: ValueInfoProto, scope: Scope) -> None:
     kind = value.type.WhichOneof("value")
     if kind != "tensor_type":
-        raise ModelError(f"input {value.name!r} is a {(kind or 'value without type').removesuffix('_type')}", value.name)
+        raise ModelError(
+            f"input {value.name!r} is a {(kind or 'value without type').removesuffix('_type')}", value.name
+        )
     if not value.type.tensor_type.HasField("shape"):
         raise ModelError(f"input {value.name!r} has no shape", value.name, "give the model's inputs static ranks")
     shape = extents_of(value, c.dims)
     c.declare(scope.define(value.name), shape, dtype_name(value.type.tensor_type.elem_type, value.name), "input")
-
-
-def declare_weight(c: Context, name: str, tensor: TensorProto, *, model_level: bool) -> None:
-    """An initializer. Integers and single elements that fit are known; a weight keeps its shape only."""
-    dtype, shape = dtype_name(tensor.data_type, name), tuple(tensor.dims)
-    elements = math.prod(shape)
-    external = tensor.data_location == TensorProto.EXTERNAL
-    small = 0 <= dtypes.bytes_of(elements, dtype) <= KNOWN_BYTES and not external
-    table = not dtypes.is_float(dtype) or elements <= 1 or not model_level
-    if small and table:
-        c.constant(name, _decoded(tensor, name), dtype)
-    else:
-        c.declare(name, shape, dtype, "weight")
-        if small and elements <= PARAMETER_ELEMENTS:
-            c.parameters[name] = _decoded(tensor, name)
-    if model_level and dtype != "int64":
-        c.unclaimed[name] = elements
-        c.params[""] = c.params.get("", 0) + elements
-
-
-def _decoded(tensor: TensorProto, name: str) -> Array:
-    try:
-        array = numpy_helper.to_array(tensor)
-    except Exception as fault:  # to_array raises many kinds
-        raise ModelError(f"initializer {name!r} cannot be decoded", name, "its data and its dims disagree") from fault
-    if array.shape != tuple(tensor.dims):
-        raise ModelError(f"initializer {name!r} holds {array.size} elements for dims {list(tensor.dims)}", name)
-    return array
 
 
 # Nodes -------------------------------------------------------------------------------------------------------------
@@ -116,6 +89,8 @@ def lower_node(walk: Walk, node: Node) -> None:
         walk.push(call_frame(c, node, function))
     elif fold(c, node):
         c.fates[node.source] = "folded"
+    elif node.domain == "" and (body_of := CONTROL.get(node.op_type) or SEQUENCES.get(node.op_type)) is not None:
+        body_of(walk, node)
     elif (lowering := lowering_of(node)) is not None:
         lowering(c, node)
     elif (body := schema_body(c, node)) is not None:
@@ -141,7 +116,9 @@ def _outputs(c: Context, model: ModelProto, scope: Scope) -> tuple[str, ...]:
         names.append(name)
         if name not in c.alias:
             if name not in c.tensors:
-                raise ModelError(f"output {value.name!r} is a sequence or an optional", value.name, "outputs must be tensors")
+                raise ModelError(
+                    f"output {value.name!r} is a sequence or an optional", value.name, "outputs must be tensors"
+                )
             continue
         source = name
         while source in c.alias:

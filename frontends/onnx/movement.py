@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from mapper.index import Index, constant, loop
+from mapper.index import Index, constant
 from mapper.ir import Access
 from mapper.scalar import Const, Counter, Scalar
 
@@ -63,7 +63,11 @@ def _axes(c: Context, node: Node) -> tuple[int, ...] | None:
 
 def squeeze(c: Context, node: Node) -> None:
     shape, axes = c.shape(node.input(0)), _axes(c, node)
-    gone = [axis_of(a, len(shape), node.name) for a in axes] if axes is not None else [i for i, e in enumerate(shape) if e == 1]
+    gone = (
+        [axis_of(a, len(shape), node.name) for a in axes]
+        if axes is not None
+        else [i for i, e in enumerate(shape) if e == 1]
+    )
     if any(shape[a] != 1 for a in gone):
         raise ModelError(f"Squeeze of {list(shape)} along {gone}", node.name, "only extents of 1 can go")
     view_as(c, node, [e for i, e in enumerate(shape) if i not in gone])
@@ -287,7 +291,11 @@ def _pad_from_inside(c: Context, node: Node, x: str, before: Sequence[int], targ
     for axis in changed:
         shape = list(c.shape(x))
         shape[axis] = target[axis]
-        out = c.output(node, 0, shape, c.dtype(x)) if axis == changed[-1] else c.temporary(node, f"pad{axis}", shape, c.dtype(x))
+        out = (
+            c.output(node, 0, shape, c.dtype(x))
+            if axis == changed[-1]
+            else c.temporary(node, f"pad{axis}", shape, c.dtype(x))
+        )
         _pad_axis(c, node, x, out, axis, before[axis], mode)
         x = out
     return None

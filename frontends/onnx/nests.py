@@ -107,7 +107,12 @@ def pointwise(
 
 
 def move(
-    c: Context, node: Node, source: str, out: str, index: Callable[[tuple[Index, ...]], Sequence[Index]], label: str = ""
+    c: Context,
+    node: Node,
+    source: str,
+    out: str,
+    index: Callable[[tuple[Index, ...]], Sequence[Index]],
+    label: str = "",
 ) -> str:
     """`out[i] = source[index(i)]`: data that changes place only."""
     shape = c.shape(out)

@@ -151,7 +151,15 @@ def group_norm(c: Context, node: Node) -> None:
 
 
 def layer_normalise(
-    c: Context, node: Node, x: str, scale: str, bias: str, out: str, axes: Sequence[int], mean_out: str = "", inv_out: str = ""
+    c: Context,
+    node: Node,
+    x: str,
+    scale: str,
+    bias: str,
+    out: str,
+    axes: Sequence[int],
+    mean_out: str = "",
+    inv_out: str = "",
 ) -> None:
     """(x - mean) / sqrt(var + eps) * scale + bias over the trailing `axes`; the statistics where they are wanted."""
     epsilon = node.float("epsilon", 1e-5)

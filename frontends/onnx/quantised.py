@@ -1,7 +1,7 @@
 """Quantised operators: integers with scales and zero points, per tensor, per axis or per block.
 
-    quantise:   q = saturate(round(x / scale) + zero)        dequantise:   x = (q - zero) * scale
-    a quantised product sums (a - a_zero)(b - b_zero) in int32 and requantises the sum in its tail.
+quantise:   q = saturate(round(x / scale) + zero)        dequantise:   x = (q - zero) * scale
+a quantised product sums (a - a_zero)(b - b_zero) in int32 and requantises the sum in its tail.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ def quantize(c: Context, node: Node) -> None:
     out = c.output(node, 0, shape, target)
     reads, at = Reads(c), identity(len(shape))
     place = _scale_index(c, node, scale, at, shape)
+    zero_place = _scale_index(c, node, zero, at, shape) if zero else ()
     value = call("div", computed(reads(x, at), c.dtype(x)), computed(reads(scale, place), c.dtype(scale)))
-    offset = reads(zero, place) if zero and dtypes.is_integer(target) else None
+    offset = reads(zero, zero_place) if zero and dtypes.is_integer(target) else None
     c.nest(node, loops_over(shape), reads, Access(out, at), requantised(value, offset, target))
     return None
 
@@ -79,7 +80,7 @@ def dequantize(c: Context, node: Node) -> None:
     integer = dtypes.is_integer(c.dtype(x))
     value: Scalar = Cast("int32" if integer else "float32", reads(x, at))
     if zero and integer:
-        value = call("sub", value, Cast("int32", reads(zero, place)))
+        value = call("sub", value, Cast("int32", reads(zero, _scale_index(c, node, zero, at, shape))))
     factor = computed(reads(scale, place), c.dtype(scale))
     body = call("mul", Cast("float32", value) if integer else value, factor)
     c.nest(node, loops_over(shape), reads, Access(out, at), body)
@@ -97,7 +98,9 @@ def _factor(reads: Reads, c: Context, a: str, b: str, y: str, column: Index) -> 
 
 def qlinear_matmul(c: Context, node: Node) -> None:
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = node.inputs[:8]
-    if any(max(c.shape(name), default=1) > 1 and len(c.shape(name)) != 1 for name in (a_scale, a_zero, b_scale, b_zero)):
+    if any(
+        max(c.shape(name), default=1) > 1 and len(c.shape(name)) != 1 for name in (a_scale, a_zero, b_scale, b_zero)
+    ):
         return send_to_host(c, node)
     if max(c.shape(a_scale), default=1) > 1 or max(c.shape(y_scale), default=1) > 1:
         return send_to_host(c, node)

@@ -169,7 +169,9 @@ def _project(c: Context, node: Node, cell: Cell, batch_first: bool) -> str:
     t, b, g, k, i = (loop(n) for n in "tbgki")
     row = g * cell.hidden + k
     reads = Reads(c)
-    product = call("mul", reads(x, (b, t, i) if batch_first else (t, b, i)), reads(w, (constant(cell.direction), row, i)))
+    product = call(
+        "mul", reads(x, (b, t, i) if batch_first else (t, b, i)), reads(w, (constant(cell.direction), row, i))
+    )
     tail: Scalar | None = None
     if bias:
         first = reads(bias, (constant(cell.direction), row))
@@ -179,7 +181,17 @@ def _project(c: Context, node: Node, cell: Cell, batch_first: bool) -> str:
         tail = call("add", call("add", Acc(), first), second)
     combiner = Combiner("sum", accumulator(dtype))
     loops = (*_loops(cell, "t", "b", "g", "k"), Loop("i", inputs))
-    c.nest(node, loops, reads, Access(out, (t, b, g, k)), product, combiner, tail, label=_label(cell, "projection"), counted=True)
+    c.nest(
+        node,
+        loops,
+        reads,
+        Access(out, (t, b, g, k)),
+        product,
+        combiner,
+        tail,
+        label=_label(cell, "projection"),
+        counted=True,
+    )
     return out
 
 
@@ -224,9 +236,7 @@ def _state_product(
     return out
 
 
-def _mixed(
-    c: Context, node: Node, cell: Cell, t: int, label: str, body: Callable[[StepReads], Scalar]
-) -> str:
+def _mixed(c: Context, node: Node, cell: Cell, t: int, label: str, body: Callable[[StepReads], Scalar]) -> str:
     """out[b, k] = body(reads): gates and states mixed element by element."""
     out = c.temporary(node, _label(cell, f"{label}{t}"), (cell.batch, cell.hidden), c.dtype(node.input(0)))
     reads = Reads(c)
@@ -294,7 +304,9 @@ def _lstm_step(c: Context, node: Node, cell: Cell, t: int, h: str, state: str) -
     def cell_state(read: StepReads) -> Scalar:
         i = gate(read, 0, state, 0)
         forget = call("sub", 1.0, i) if node.int("input_forget") else gate(read, 2, state, 2)
-        return call("add", call("mul", forget, read.state(state)), call("mul", i, g(_clipped(cell, read.gate(gates, 3)))))
+        return call(
+            "add", call("mul", forget, read.state(state)), call("mul", i, g(_clipped(cell, read.gate(gates, 3))))
+        )
 
     new = _mixed(c, node, cell, t, "c", cell_state)
     h = _mixed(c, node, cell, t, "h", lambda read: call("mul", gate(read, 1, new, 1), final(read.state(new))))
@@ -305,7 +317,12 @@ def _lstm_step(c: Context, node: Node, cell: Cell, t: int, h: str, state: str) -
 
 
 def _outputs(
-    c: Context, node: Node, states: Sequence[Sequence[str]], finals: Sequence[str], cells: Sequence[str], batch_first: bool
+    c: Context,
+    node: Node,
+    states: Sequence[Sequence[str]],
+    finals: Sequence[str],
+    cells: Sequence[str],
+    batch_first: bool,
 ) -> None:
     steps, (batch, hidden) = len(states[0]), c.shape(finals[0])
     dtype, ways = c.dtype(finals[0]), len(states)

@@ -58,7 +58,11 @@ def resize(c: Context, node: Node) -> None:
     for plan in plans:
         part = list(c.shape(x))
         part[plan.axis] = plan.outputs
-        out = c.output(node, 0, part, c.dtype(x)) if plan is plans[-1] else c.temporary(node, f"axis{plan.axis}", part, c.dtype(x))
+        out = (
+            c.output(node, 0, part, c.dtype(x))
+            if plan is plans[-1]
+            else c.temporary(node, f"axis{plan.axis}", part, c.dtype(x))
+        )
         _interpolate(c, node, x, out, plan)
         x = out
     return None

@@ -78,7 +78,9 @@ def constant_of_shape(c: Context, node: Node) -> None:
 
 
 def range_(c: Context, node: Node) -> None:
-    start, limit, delta = (c.need(node, i, what).reshape(-1)[0].item() for i, what in enumerate(("start", "limit", "delta")))
+    start, limit, delta = (
+        c.need(node, i, what).reshape(-1)[0].item() for i, what in enumerate(("start", "limit", "delta"))
+    )
     if delta == 0:
         raise ModelError("Range by steps of 0", node.name)
     shape = (max(0, math.ceil((limit - start) / delta)),)

@@ -5,7 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from . import conv, einsum, elementwise, gather, movement, normalise, pool, products, quantised, recurrent, reductions, resize, sources
+from . import (
+    conv,
+    einsum,
+    elementwise,
+    gather,
+    movement,
+    normalise,
+    pool,
+    products,
+    quantised,
+    recurrent,
+    reductions,
+    resize,
+    sources,
+)
 from .context import Context
 from .node import Node
 

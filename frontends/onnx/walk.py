@@ -88,7 +88,9 @@ class Walk:
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         version = scope.opsets.get(domain, 1 if domain else 0)
         attributes = dict(_attributes(proto, scope, name))
-        return Node(name, proto.op_type, domain, version, inputs, outputs, attributes, frame.source or name, scope, proto)
+        return Node(
+            name, proto.op_type, domain, version, inputs, outputs, attributes, frame.source or name, scope, proto
+        )
 
     def _resolved(self, local: str, scope: Scope, name: str, proto: NodeProto) -> str:
         if not local:

@@ -78,7 +78,9 @@ def window_of(node: Node, inputs: Sequence[int], kernel: Sequence[int]) -> Windo
     for i in range(rank):
         room = inputs[i] + begins[i] + ends[i] - reach[i]
         if room < 0:
-            raise ModelError(f"{node.op_type}'s kernel of {kernel[i]} is larger than its input of {inputs[i]}", node.name)
+            raise ModelError(
+                f"{node.op_type}'s kernel of {kernel[i]} is larger than its input of {inputs[i]}", node.name
+            )
         ceiling = node.int("ceil_mode") and node.text("auto_pad", "NOTSET") in ("NOTSET", "")
         count = (-(-room // strides[i]) if ceiling else room // strides[i]) + 1
         if ceiling and (count - 1) * strides[i] >= inputs[i] + begins[i]:

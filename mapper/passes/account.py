@@ -31,6 +31,7 @@ def account(graph: Graph) -> Graph:
             own: Fate = "host" if isinstance(op, Opaque) else "view" if isinstance(op, View) else "mapped"
             note(source, own if position == 0 or own != "mapped" else "fused")
     nodes = tuple(
-        replace(node, fate=found.get(node.name, node.fate if node.fate == "folded" else "removed")) for node in graph.nodes
+        replace(node, fate=found.get(node.name, node.fate if node.fate == "folded" else "removed"))
+        for node in graph.nodes
     )
     return replace(graph, nodes=nodes)

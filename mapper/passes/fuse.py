@@ -44,7 +44,10 @@ def fuse_elementwise(graph: Graph) -> Graph:
             place[name] = len(slots)
         slots.append(op)
     ops = tuple(op for op in slots if op is not None)
-    used = {name for op in (*graph.prepare, *ops) for name in (*op.inputs, *op.outputs)} | {*graph.inputs, *graph.outputs}
+    used = {name for op in (*graph.prepare, *ops) for name in (*op.inputs, *op.outputs)} | {
+        *graph.inputs,
+        *graph.outputs,
+    }
     return replace(graph, ops=ops, tensors=tuple(t for t in graph.tensors if t.name in used))
 
 
