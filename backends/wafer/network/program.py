@@ -1,11 +1,11 @@
 """The tile program of one stage: how a choice of the table becomes loops, buffers, addresses and phases.
 
     loops    ordered loops in time; rows, then columns (reducing loops innermost, so that partial sums meet neighbour by
-             neighbour); then output loops in time, and reducing loops innermost: an output element is finished before
-             the next begins
+             neighbour); then in time the output loops in blocks, reducing loops, and the points of a block: a block of
+             outputs is finished before the next begins
     buffers  per core: the slice of every read in "sram" (double-buffered where it streams in, one copy where it
-             stays, more where a tensor waits for a longer branch); the running sum in "reg". The sums of a scatter
-             stand in "sram".
+             stays, more where a tensor waits for a longer branch); the sums of a block in "reg", with the slices
+             that the block uses more than once (`registers`). The sums of a scatter also stand in "sram".
     phases   compute on the cores; the fullest link where it is slower
 
 Phases of different resources overlap: while an input is computed, the next one streams into the other buffer.
@@ -14,6 +14,7 @@ Phases of different resources overlap: while an input is computed, the next one 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mapper import dtypes
@@ -22,9 +23,10 @@ from mapper.ir import Graph, Op
 from mapper.mapping import WRITTEN, Buffer, Phase, Rect, Stage, TileLoop
 from mapper.traffic import buffer_elements
 
+from .registers import Block, block_of
 from .work import Work, scattered_loops
 
-__all__ = ["Cuts", "Reads", "stage_of", "tile_loops"]
+__all__ = ["Cuts", "Reads", "stage_of"]
 
 REGISTER = "reg"
 SRAM = "sram"
@@ -50,8 +52,8 @@ class Reads:
     resident: tuple[bool, ...]
 
 
-def tile_loops(op: Op, cuts: Cuts) -> tuple[TileLoop, ...]:
-    """Ordered steps, rows, columns, then time down to single points."""
+def tile_loops(op: Op, cuts: Cuts, work: Work, register_bytes: int) -> tuple[tuple[TileLoop, ...], frozenset[int]]:
+    """Ordered steps, rows, columns, then time down to single points; and the reads kept in registers."""
     size = dict(op.extents)
     pieces = dict(zip(cuts.loops, zip(cuts.down, cuts.across, strict=True), strict=True))
     spatial = sorted(pieces, key=lambda name: name not in op.output_loops)
@@ -64,8 +66,22 @@ def tile_loops(op: Op, cuts: Cuts) -> tuple[TileLoop, ...]:
                 found.append(TileLoop(name, step, -(-size[name] // step), axis))
                 size[name] = step
     free = [loop.name for loop in op.loops if size[loop.name] > 1 and loop.name not in ordered]
-    in_time = sorted(free, key=lambda name: name not in op.output_loops)
-    return (*found, *(TileLoop(name, 1, size[name]) for name in in_time))
+    block = _block(op, work, found, register_bytes)
+    sides = dict(block.sides)
+    for name in sorted(free, key=lambda name: name not in op.output_loops):
+        step = sides.get(name, 1)
+        if size[name] > step:
+            found.append(TileLoop(name, step, -(-size[name] // step)))
+    found += [TileLoop(name, 1, side) for name, side in sides.items() if side > 1]
+    return tuple(found), block.kept
+
+
+def _block(op: Op, work: Work, loops: Sequence[TileLoop], capacity_bytes: int) -> Block:
+    """The block of outputs that a core keeps in registers."""
+    size = dict(op.extents)
+    for tile in loops:
+        size[tile.loop] = min(size[tile.loop], tile.step)
+    return block_of(work, tuple(size.items()), op.body_reads, capacity_bytes)
 
 
 def _spread(op: Op, stage: Stage) -> int:
@@ -74,39 +90,43 @@ def _spread(op: Op, stage: Stage) -> int:
     return sum(tile.axis is not None or tile.loop in ordered for tile in stage.loops)
 
 
-def stage_of(graph: Graph, op: Op, name: str, cuts: Cuts, reads: Reads, work: Work) -> Stage:
+def stage_of(graph: Graph, op: Op, cuts: Cuts, reads: Reads, work: Work, register_bytes: int) -> Stage:
     """The stage at position (0, 0); placing it moves its rectangle."""
-    loops = tile_loops(op, cuts)
-    bare = Stage(name, op.name, loops, (), Rect(0, 0, cuts.height, cuts.width))
-    stage = replace(bare, buffers=_buffers(graph, op, bare, reads))
+    loops, kept = tile_loops(op, cuts, work, register_bytes)
+    bare = Stage(op.name, op.name, loops, (), Rect(0, 0, cuts.height, cuts.width))
+    stage = replace(bare, buffers=_buffers(graph, op, bare, reads, kept))
     return replace(stage, phases=_phases(stage, op, work, cuts), overlap=True)
 
 
-def _buffers(graph: Graph, op: Op, stage: Stage, reads: Reads) -> tuple[Buffer, ...]:
-    """Slices packed one after the other from address 0 of each core's memory."""
-    spatial = _spread(op, stage)
-    found, address = [], 0
-    for number in range(len(op.reads)):
-        buffer = Buffer(number, SRAM, spatial, 0, address, reads.copies[number], resident=reads.resident[number])
-        buffer = replace(buffer, bytes=_bytes(graph, op, stage, buffer))
-        address += buffer.copies * _aligned(buffer.bytes)
-        found.append(buffer)
-    found += _sums(graph, op, stage, spatial, address)
-    return tuple(found)
-
-
-def _sums(graph: Graph, op: Op, stage: Stage, spatial: int, address: int) -> list[Buffer]:
-    """Where results stand until they are finished: one sum in a register; those of a scatter in memory."""
+def _buffers(graph: Graph, op: Op, stage: Stage, reads: Reads, kept: frozenset[int]) -> tuple[Buffer, ...]:
+    """Slices in each core's memory, and what a block of outputs needs in its registers."""
+    first, spread = _first_reducing(op, stage), _spread(op, stage)
+    block = first + sum(tile.loop not in op.output_loops for tile in stage.loops[first:])
+    slices = [Buffer(n, SRAM, spread, 0, 0, reads.copies[n], resident=reads.resident[n]) for n in range(len(op.reads))]
     if scattered_loops(op):
-        kept = Buffer(WRITTEN, SRAM, spatial, 0, address)
-        return [replace(kept, bytes=_bytes(graph, op, stage, kept))]
-    depth = len(stage.loops)
-    while depth > spatial and stage.loops[depth - 1].loop not in op.output_loops:
-        depth -= 1
-    if depth == len(stage.loops):
-        return []
-    kept = Buffer(WRITTEN, REGISTER, depth, 0)
-    return [replace(kept, bytes=_bytes(graph, op, stage, kept))]
+        slices.append(Buffer(WRITTEN, SRAM, spread, 0))
+    fast = [Buffer(number, REGISTER, block, 0) for number in sorted(kept)]
+    if first < len(stage.loops):
+        fast.append(Buffer(WRITTEN, REGISTER, first, 0))
+    return (*_packed(graph, op, stage, slices), *_packed(graph, op, stage, fast))
+
+
+def _first_reducing(op: Op, stage: Stage) -> int:
+    """Position of the first reducing loop in time behind the core's own slices; the end if there is none."""
+    for at in range(_spread(op, stage), len(stage.loops)):
+        if stage.loops[at].loop not in op.output_loops:
+            return at
+    return len(stage.loops)
+
+
+def _packed(graph: Graph, op: Op, stage: Stage, buffers: Sequence[Buffer]) -> list[Buffer]:
+    """Sizes and addresses, one behind the other from 0 on."""
+    found, address = [], 0
+    for buffer in buffers:
+        sized = replace(buffer, bytes=_bytes(graph, op, stage, buffer), address=address)
+        address += sized.copies * -(-sized.bytes // 4) * 4
+        found.append(sized)
+    return found
 
 
 def _bytes(graph: Graph, op: Op, stage: Stage, buffer: Buffer) -> int:
@@ -116,10 +136,6 @@ def _bytes(graph: Graph, op: Op, stage: Stage, buffer: Buffer) -> int:
     if written and op.combiner is not None:
         dtype = op.combiner.accumulator
     return dtypes.bytes_of(buffer_elements(graph, stage, op, buffer), dtype)
-
-
-def _aligned(size: int) -> int:
-    return -(-size // 4) * 4
 
 
 def _phases(stage: Stage, op: Op, work: Work, cuts: Cuts) -> tuple[Phase, ...]:

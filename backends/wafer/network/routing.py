@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,7 @@ __all__ = ["Bundle", "Mesh", "Place", "distance", "route_all"]
 Place = tuple[int, int]
 Link = tuple[Place, Place]
 Words = npt.NDArray[np.float64]
+TRIES = 60
 _STEPS = ((0, 1), (0, -1), (1, 0), (-1, 0))
 
 
@@ -119,20 +120,53 @@ def _route(mesh: Mesh, edge: Edge) -> list[Bundle] | None:
 
 
 def _bundle(mesh: Mesh, edge: Edge, target: int | None) -> Bundle | None:
+    """The first candidate whose links all stay within the target, else the one with the least load."""
+    best: tuple[float, Bundle] | None = None
+    tried = 0
     for path in _candidates(mesh, edge, target):
         links = tuple(zip(path.places, path.places[1:], strict=False))
-        bundle = _claimed(mesh, Bundle(edge, (target,), links, path.lanes, path.stride, -1))
-        if bundle is not None:
-            return bundle
-    return None
+        bundle = _coloured(mesh, Bundle(edge, (target,), links, path.lanes, path.stride, -1))
+        if bundle is None:
+            continue
+        words = hottest_words(mesh, bundle) + edge.bytes / mesh.bytes_per_word / path.lanes
+        tried += 1
+        if best is None or words < best[0]:
+            best = words, bundle
+        if words <= mesh.target_cycles or tried >= TRIES:
+            break
+    if best is None:
+        best = _detour(mesh, edge, target)
+    return _claimed(mesh, best[1]) if best else None
 
 
-def _claimed(mesh: Mesh, bundle: Bundle) -> Bundle | None:
-    """The bundle with the first colour that all its routers have free, its load charged; None if it cannot be."""
+def _detour(mesh: Mesh, edge: Edge, target: int | None) -> tuple[float, Bundle] | None:
+    """One lane around what is in the way."""
+    places = _around(mesh, edge, target)
+    if places is None:
+        return None
+    links = tuple(zip(places, places[1:], strict=False))
+    bundle = _coloured(mesh, Bundle(edge, (target,), links, 1, (0, 0), -1))
+    return (0.0, bundle) if bundle else None
+
+
+def _claimed(mesh: Mesh, bundle: Bundle) -> Bundle:
+    """The bundle, its colour taken in all its routers and its load charged."""
+    if bundle.links:
+        rows, columns = _displaced(_routers(bundle), bundle)
+        mesh.used[bundle.colour, rows, columns] = True
+        _charge(mesh, bundle)
+    return bundle
+
+
+def _routers(bundle: Bundle) -> npt.NDArray[np.int64]:
+    return np.array(list(dict.fromkeys(place for link in bundle.links for place in link)))
+
+
+def _coloured(mesh: Mesh, bundle: Bundle) -> Bundle | None:
+    """The bundle with the first colour that all its routers have free; None if there is none or the way is barred."""
     if not bundle.links:
-        return Bundle(bundle.edge, bundle.targets, (), bundle.lanes, bundle.stride, 0)
-    places = np.array(list(dict.fromkeys(place for link in bundle.links for place in link)))
-    rows, columns = _displaced(places, bundle)
+        return replace(bundle, colour=0)
+    rows, columns = _displaced(_routers(bundle), bundle)
     inside = (rows >= 0).all() and (rows < mesh.floor.height).all()
     if not inside or (columns < 0).any() or (columns >= mesh.floor.width).any() or mesh.dead[rows, columns].any():
         return None
@@ -140,9 +174,7 @@ def _claimed(mesh: Mesh, bundle: Bundle) -> Bundle | None:
         return None
     for colour in range(mesh.colours):
         if not mesh.used[colour, rows, columns].any():
-            mesh.used[colour, rows, columns] = True
-            _charge(mesh, bundle)
-            return Bundle(bundle.edge, bundle.targets, bundle.links, bundle.lanes, bundle.stride, colour)
+            return replace(bundle, colour=colour)
     return None
 
 
@@ -185,14 +217,9 @@ def _candidates(mesh: Mesh, edge: Edge, target: int | None) -> Iterator[_Path]:
         yield from _edge_paths(mesh, edge, target, wanted)
     else:
         a, b = mesh.boxes[edge.source], mesh.boxes[target]
-        lanes = wanted
-        while lanes >= 1:
+        for lanes in (wanted, 2 * wanted, 3 * wanted, *(wanted >> n for n in range(1, wanted.bit_length()))):
             yield from _straight(a, b, lanes)
             yield from _turning(a, b, lanes)
-            lanes //= 2
-    detour = _around(mesh, edge, target)
-    if detour is not None:
-        yield _Path(detour, 1, (0, 0))
 
 
 def _edge_paths(mesh: Mesh, edge: Edge, target: int | None, wanted: int) -> Iterator[_Path]:
@@ -277,7 +304,8 @@ def _tree(mesh: Mesh, edge: Edge) -> Bundle | None:
         links += zip(branch, branch[1:], strict=False)
         places.update(branch)
         reached = np.concatenate([reached, np.array(branch)])
-    return _claimed(mesh, Bundle(edge, tuple(targets), tuple(links), 1, (0, 0), -1))
+    bundle = _coloured(mesh, Bundle(edge, tuple(targets), tuple(links), 1, (0, 0), -1))
+    return _claimed(mesh, bundle) if bundle else None
 
 
 def _branch(reached: npt.NDArray[np.int64], box: Box, places: set[Place]) -> tuple[Place, ...]:

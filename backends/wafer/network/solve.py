@@ -147,8 +147,9 @@ def _area_shortage(problem: _Problem) -> Infeasible:
 def _stages(problem: _Problem, choices: Sequence[Cuts], boxes: Sequence[Box]) -> list[Stage]:
     """Tile programs in their places; equal programs are written once."""
     flow, found = problem.flow, []
+    registers = problem.machine.memory("reg").capacity_bytes or 0
     for number, (op, cuts, box) in enumerate(zip(flow.ops, choices, boxes, strict=True)):
-        stage = stage_of(flow.graph, op, op.name, cuts, flow.reads(number), problem.sized.works[number])
+        stage = stage_of(flow.graph, op, cuts, flow.reads(number), problem.sized.works[number], registers)
         after = tuple(flow.ops[giver].name for giver in flow.givers[number])
         found.append(replace(stage, rect=Rect(box.row, box.column, box.height, box.width), after=after))
     return _with_off_wafer_phases(problem, found)
