@@ -8,11 +8,15 @@ import numpy as np
 from hypothesis import strategies as st
 
 from mapper import dtypes
+from mapper.dfg import Dfg, Edge, Node
 from mapper.index import Gathered, Index, constant, loop
-from mapper.ir import Access, Combiner, Graph, Loop, Op, Tensor
+from mapper.ir import Access, Combiner, Graph, Loop, Op, Opaque, Tensor, View
 from mapper.machine import Energy, Fabric, Links, Machine, Memory
-from mapper.mapping import WRITTEN, Axis, Buffer, Mapping, Rect, Stage, TileLoop
+from mapper.mapping import WRITTEN, Axis, Buffer, HostCall, Mapping, Phase, Rect, Route, Stage, TileLoop
+from mapper.placement import KernelMapping, Placed
+from mapper.proof.replay import iterations
 from mapper.scalar import Acc, Arg, Call, Cast, Const, Counter
+from mapper.simulate import simulate
 from mapper.traffic import buffer_elements
 
 MACHINE = Machine(
@@ -20,6 +24,9 @@ MACHINE = Machine(
     (Memory("dram", None), Memory("sram", 1 << 22), Memory("lmm", 1 << 22, instances=64, at="pe")),
     Links(4.0, 1.0, colours=24), Energy("none", ()), 1e9,
 )  # fmt: skip
+
+
+FAST = replace(MACHINE, memories=(replace(MACHINE.memories[0], bytes_per_cycle=16.0), *MACHINE.memories[1:]))
 
 
 def bounds(index: Index, extent: int) -> tuple[Index, Index]:
@@ -198,14 +205,17 @@ def tile_loops(draw, op: Op, axes: tuple[Axis, ...]) -> tuple[TileLoop, ...]:
     return tuple(found)
 
 
-def buffers(draw, graph: Graph, stage: Stage, op: Op, home: dict[str, str]) -> tuple[Buffer, ...]:
-    """Random chains: one buffer in some of the memories inside the home, depths rising inwards, laid side by side."""
+def buffers(
+    draw, graph: Graph, stage: Stage, op: Op, home: dict[str, str], end: dict[str, int] | None = None
+) -> tuple[Buffer, ...]:
+    """Random chains: one buffer in some of the memories inside the home, depths rising inwards, laid side by side
+    from `end` on."""
     memories = [memory.name for memory in MACHINE.memories]
     found: list[Buffer] = []
-    end = dict.fromkeys(memories, 0)
+    end = dict.fromkeys(memories, 0) if end is None else end
     for operand in (*range(len(op.reads)), WRITTEN):
         access = op.write if operand == WRITTEN else op.reads[operand]
-        inside = memories[memories.index(home.get(access.tensor, "dram")) + 1 :]
+        inside = memories[memories.index(home.get(graph.root(access.tensor), "dram")) + 1 :]
         chosen = [name for name in inside if draw(st.booleans())]
         depths = sorted(draw(st.integers(0, len(stage.loops))) for _ in chosen)
         wide = op.combiner.accumulator if operand == WRITTEN and op.combiner else graph.tensor(access.tensor).dtype
@@ -230,6 +240,81 @@ def mappings(draw) -> Mapping:
     homes = tuple((name, memory) for name, memory in home.items() if memory != "dram")
     return Mapping("toy", MACHINE, graph, axes, (stage,), homes=homes)
 
+
+BODY = KernelMapping(
+    Dfg("double", (Node(0, "add"), Node(1, "mul"), Node(2, "add")), (Edge(0, 1), Edge(1, 2))), 2,
+    (Placed(0, 0, 0), Placed(1, 1, 1), Placed(2, 9, 2)),
+)  # fmt: skip
+ROW, STRIP = 3, 2
+
+
+def network(draw) -> Graph:
+    """A matmul, an activation, a host call, a view and a reduction, one after the other."""
+    m, n, k = small(draw, 2, 4), small(draw, 2, 4), small(draw, 2, 4)
+    tensors = (
+        Tensor("a", (m, k), "float32", "input"), Tensor("b", (k, n), "float32", "weight"),
+        Tensor("c", (m, n), "float32"), Tensor("d", (m, n), "float32"), Tensor("e", (m * n,), "float32"),
+        Tensor("f", (m,), "float32"), Tensor("g", (m,), "float32"),
+    )  # fmt: skip
+    product = Op("mm", "MatMul", (Loop("m", m), Loop("n", n), Loop("k", k)),
+                 (Access("a", (loop("m"), loop("k"))), Access("b", (loop("k"), loop("n")))),
+                 Access("c", (loop("m"), loop("n"))), Call("mul", (Arg(0), Arg(1))),
+                 Combiner("sum", "float32"))  # fmt: skip
+    relu = Op("relu", "Relu", (Loop("x", m), Loop("y", n)), (Access("c", (loop("x"), loop("y"))),),
+              Access("d", (loop("x"), loop("y"))), Call("max", (Arg(0), Const(0.0))))  # fmt: skip
+    total = Op("sum", "ReduceSum", (Loop("i", m), Loop("j", n)), (Access("e", (loop("i") * n + loop("j"),)),),
+               Access("f", (loop("i"),)), Arg(0), Combiner("sum", "float32"))  # fmt: skip
+    ops = (product, relu, View("flat", "Reshape", "d", "e"), total, Opaque("host", "NonZero", ("f",), ("g",), "opaque"))
+    return Graph("net", tensors, ops, ("a",), ("g",))
+
+
+def host(op: Opaque, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    """What the opaque operator of :func:`network` computes."""
+    return [inputs[0] * 2 + 1]
+
+
+@st.composite
+def networks(draw) -> Mapping:
+    """A legal mapping of a small network: several stages with bodies, routes between strips of the fabric, phases."""
+    graph, pipeline = network(draw), draw(st.booleans())
+    axes = tuple(Axis(name, draw(st.integers(1, 6)), draw(st.booleans()), draw(st.booleans())) for name in "xy")
+    home = {name: draw(st.sampled_from(["dram", "dram", "sram"])) for name in "abcd"}
+    end = {"dram": 0, "sram": 0, "lmm": 0}
+    stages: list[Stage] = []
+    for number, op in enumerate(graph.nests):
+        after = (stages[-1].name,) if stages and (pipeline or draw(st.booleans())) else ()
+        stage = Stage(f"s{number}", op.name, tile_loops(draw, op, axes), (), Rect(0, STRIP * number, 8, STRIP),
+                      body=draw(st.sampled_from([None, 0])), after=after, configuration_bytes=draw(st.integers(0, 64)),
+                      overlap=draw(st.booleans()))  # fmt: skip
+        stages.append(replace(stage, buffers=buffers(draw, graph, stage, op, home, end)))
+    homes = tuple((name, memory) for name, memory in home.items() if memory != "dram")
+    mapping = Mapping("toy", FAST, graph, axes, tuple(stages), (BODY,), _routes(draw, graph), homes,
+                      (HostCall("host", "opaque"),), "pipeline" if pipeline else "sequence")  # fmt: skip
+    return replace(mapping, stages=tuple(_timed(mapping, stage) for stage in stages))
+
+
+def _routes(draw, graph: Graph) -> tuple[Route, ...]:
+    """From strip to strip: along one row, a step down, and into the next strip; in from the edge, out to it."""
+    found = [Route("a", "", "s0", graph.tensor("a").bytes, (((0, 0), (1, 0)),), 0)]
+    for number, tensor in enumerate("cd"):
+        column = STRIP * number
+        links = (((ROW, column), (ROW, column + 1)), ((ROW, column + 1), (ROW + 1, column + 1)),
+                 ((ROW + 1, column + 1), (ROW + 1, column + 2)))  # fmt: skip
+        extra = (((ROW, column + 1), (ROW - 1, column + 1)),) if draw(st.booleans()) else ()
+        route = Route(tensor, f"s{number}", f"s{number + 1}", graph.tensor(tensor).bytes, links + extra, number + 1)
+        found.append(route)
+    return tuple(found)
+
+
+def _timed(mapping: Mapping, stage: Stage) -> Stage:
+    """Phases that are just long enough."""
+    op = next(op for op in mapping.graph.nests if op.name == stage.op)
+    moved = next(count for count in simulate(mapping).ops if count.stage == stage.name).memories[0]
+    dma = -(-max(moved.read_bytes, moved.write_bytes) // 16)
+    exec_ = BODY.ii * iterations(stage, op, frozenset(op.extents)) if stage.body is not None else 0
+    if not stage.overlap:
+        dma = max(0, dma - exec_)
+    return replace(stage, phases=(Phase("exec", "fabric", exec_), Phase("dma", "dram", dma)))
 
 
 seeds = st.integers(0, 1000)

@@ -6,7 +6,6 @@ import importlib.util
 import sys
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 
 from mapper.check import check
@@ -15,14 +14,14 @@ from mapper.interpret import run
 from mapper.mapping import Mapping
 from mapper.proof.literal import literal_links
 from mapper.proof.replay import replay_links
-from mapper.simulate import compare_counts, compare_values, simulate
+from mapper.simulate import Limits, compare_counts, compare_values, simulate
 from mapper.traffic import links
 
 _spec = importlib.util.spec_from_file_location("strategies", Path(__file__).with_name("strategies.py"))
 strategies = sys.modules["strategies"] = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(strategies)
 
-EXAMPLES = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+EXAMPLES = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @EXAMPLES
@@ -51,3 +50,14 @@ def test_played_values_are_the_reference_values(mapping: Mapping, seed: int) -> 
     played = simulate(mapping, feeds)
     assert played.violations == ()
     assert compare_values(played.values, run(mapping.graph, feeds)) == ()
+
+
+@settings(EXAMPLES, max_examples=60)
+@given(strategies.networks(), strategies.seeds)
+def test_networks_are_legal_computed_and_counted(mapping: Mapping, seed: int) -> None:
+    feeds = strategies.feeds(mapping.graph, seed)
+    played = simulate(mapping, feeds, strategies.host)
+    assert (check(mapping), played.violations) == ((), ())
+    assert compare_values(played.values, run(mapping.graph, feeds, strategies.host)) == ()
+    assert compare_counts(played, cost(mapping)) == ()
+    assert compare_counts(simulate(mapping, limits=Limits(literal_points=10**6)), cost(mapping)) == ()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from importlib import import_module
 
 from mapper.check_kernel import check_kernel
+from mapper.check_rows import check_rows
 from mapper.ir import Op
 from mapper.mapping import Mapping, Rect, Route, Stage
 from mapper.placement import KernelMapping
@@ -83,9 +83,7 @@ def _judge(mapping: Mapping, body: KernelMapping) -> tuple[Violation, ...]:
     """What the checker of loop bodies for this kind of fabric finds."""
     if mapping.machine.fabric.topology != "line":
         return check_kernel(body, mapping.machine.fabric)
-    rows = import_module("mapper.check_rows")
-    found: tuple[Violation, ...] = rows.check_rows(body)
-    return found
+    return check_rows(body)
 
 
 def routes(mapping: Mapping) -> Iterator[Violation]:
