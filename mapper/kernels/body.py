@@ -10,7 +10,7 @@ element once, computes `Op.body` per copy, combines copies that write the same e
 * Colliding writes (transposed convolution, scatter): the element is loaded, combined and stored back in one iteration.
 
 The *tail body* runs once per output element: it loads the combined value, computes `Op.tail`, and stores. Without a
-tail the main body stores the converted result itself. The number of copies need not divide an extent; a ragged last
+tail the main body stores the converted result itself (where writes collide, a tail converts). The number of copies need not divide an extent; a ragged last
 iteration is the business of whoever runs the nest.
 
 On arrays without explicit phis, an accumulator cannot be read before it is updated. The first of equal extremes
@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from mapper.dfg import Dfg
 from mapper.index import Index, loop
 from mapper.ir import Access, Combiner, Graph, Op
+from mapper.scalar import Acc
 
 from .addresses import Addresses, Point
 from .builder import SELF, Before, Builder, Literal, Operand
@@ -63,7 +64,7 @@ def lower_main(graph: Graph, op: Op, style: Style, copies: Mapping[str, int] = {
 
 
 def lower_tail(graph: Graph, op: Op, style: Style, copies: Mapping[str, int] = {}) -> Lowered | None:
-    if op.tail is None:
+    if op.tail is None and not _needs_conversion(graph, op):
         return None
     kept = {name: count for name, count in copies.items() if name in op.output_loops}
     body = _Body(Builder(style), graph, op, kept, op.output_loops)
@@ -72,7 +73,7 @@ def lower_tail(graph: Graph, op: Op, style: Style, copies: Mapping[str, int] = {
     for access, points in body.written():
         addresses = body.addresses(points[0])
         value = Typed(addresses.load(Access(access.tensor, access.index), "partial"), register_type(accumulator))
-        result = body.scalars(points[0], value).lower(op.tail)
+        result = body.scalars(points[0], value).lower(op.tail if op.tail is not None else Acc())
         addresses.store(access, "out", body.stored(result, target))
     return emit(body.b, f"{op.name} tail")
 
@@ -172,7 +173,7 @@ def _store_combined(body: _Body, combiner: Combiner, access: Access, points: lis
         result = Typed(_extreme_position(body, combiner, points), "int32")
     else:
         result = _combined(body, combiner, access, points)
-    if body.op.tail is not None:
+    if body.op.tail is not None or _needs_conversion(body.graph, body.op):
         addresses.store(access, "partial", converted(body.b, result, combiner.accumulator).value)
     else:
         target = body.graph.tensor(access.tensor).dtype
@@ -226,11 +227,17 @@ def _collides(op: Op) -> bool:
         if not index.is_affine:
             return True
         reach = 0
-        for name, step in sorted(index.terms, key=lambda term: abs(term[1])):
+        turning = [term for term in index.terms if op.extents[str(term[0])] > 1]
+        for name, step in sorted(turning, key=lambda term: abs(term[1])):
             if abs(step) <= reach:
                 return True
             reach += abs(step) * (op.extents[str(name)] - 1)
     return False
+
+
+def _needs_conversion(graph: Graph, op: Op) -> bool:
+    """Must a tail body turn stored partial results into the output's type? (Colliding writes store no other.)"""
+    return op.combiner is not None and _collides(op) and op.combiner.accumulator != graph.tensor(op.write.tensor).dtype
 
 
 def _product(b: Builder, value: Operand) -> tuple[Operand, Operand] | None:
