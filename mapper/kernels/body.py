@@ -10,8 +10,8 @@ element once, computes `Op.body` per copy, combines copies that write the same e
 * Colliding writes (transposed convolution, scatter): the element is loaded, combined and stored back in one iteration.
 
 The *tail body* runs once per output element: it loads the combined value, computes `Op.tail`, and stores. Without a
-tail the main body stores the converted result itself (where writes collide, a tail converts). The number of copies need not divide an extent; a ragged last
-iteration is the business of whoever runs the nest.
+tail the main body stores the converted result itself (where writes collide, a tail converts). The number of copies need
+not divide an extent; a ragged last iteration is the business of whoever runs the nest.
 
 On arrays without explicit phis, an accumulator cannot be read before it is updated. The first of equal extremes
 (argmax, argmin) is then found by running that loop backwards, where the last one wins: see :func:`reversed_loop`.
