@@ -15,6 +15,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 from mapper.dfg import Dfg
@@ -25,10 +26,10 @@ from .bounds import Bounds
 from .listing import first_plans
 from .realise import Conflict, Realised, Realiser
 from .registers import count_hops
-from .rows import RowModel, RowPlan, Spans
+from .rows import Objective, RowModel, RowPlan, Spans
 from .rules import REGISTERS, ROWS, Body
 from .symmetry import interchangeable
-from .windows import Answer, Window, ask, polish, squeeze
+from .windows import Answer, Window, ask, polish, roomy, squeeze
 
 Effort = Literal["fast", "default", "max"]
 Proof = Literal["bound", "exhausted-twice", "exhausted", "none"]
@@ -41,6 +42,8 @@ HOP_EFFORT = 0.12  # share of the budget kept for hops
 FIRST_SLICE = 0.6  # effort of the first whole-model attempt
 FIRST_WINDOW, SQUEEZE_EFFORT = 10, 0.5  # rows, effort
 POLISHED_WINDOW, POLISH_EFFORT = 8, 0.1
+PATIENCE = 6  # effort that windows may spend on one row, in whole-model slices
+CROWDED = 0.85  # share of exe slots in use from which free slots are what a squeeze lacks
 HOP_WINDOW, HOP_SLICE = 10, 0.2
 
 
@@ -104,8 +107,8 @@ class _Search:
         left = max(self.budget, 0.01)
         return Limits(effort=min(effort, left), workers=workers, seed=self.request.seed + self.calls)
 
-    def accept(self, answer: Answer) -> bool:
-        """Realise a found plan and keep it unless it is worse; learn a no-good from a row that fails."""
+    def accept(self, answer: Answer, *, hops: bool = True) -> bool:
+        """Realise a found plan and keep it unless it is worse in rows, then `hops`; a row that fails is a no-good."""
         if answer.plan is None:
             return False
         realised = self.realiser.realise(answer.plan)
@@ -113,10 +116,13 @@ class _Search:
             if realised.nodes:
                 self.nogoods.append(realised.nodes)
             return False
-        if _cost(self.body, realised.plan) > _cost(self.body, self.best.plan):
+        if realised.plan.rows > self.rows or (hops and self._hops_rise(realised.plan)):
             return False
         self.best = realised
         return True
+
+    def _hops_rise(self, plan: RowPlan) -> bool:
+        return _cost(self.body, plan) > _cost(self.body, self.best.plan)
 
 
 def map_kernel(dfg: Dfg, request: KernelRequest | None = None) -> KernelResult | DoesNotFit:
@@ -213,7 +219,7 @@ def _shorten(search: _Search) -> None:
         before = search.rows
         _try_whole(search, effort)
         _raise_bound(search, effort / 2)
-        _squeeze_windows(search, 3 * effort, keep)
+        _squeeze_windows(search, PATIENCE * effort, keep)
         effort = effort if search.rows < before else 2 * effort
 
 
@@ -250,18 +256,25 @@ def _squeeze_windows(search: _Search, effort: float, keep: float) -> None:
     patience = effort  # renewed by every row that is gained
     height = FIRST_WINDOW
     draw = random.Random(search.request.seed + search.calls)
+    objectives: tuple[Objective, ...] = ("hops",)
+    if search.bounds.slot_rows > CROWDED * search.rows:
+        objectives = ("hops", "hops", "early", "late")
     while patience > 0 and search.budget > keep and search.rows > search.bound:
+        before = search.budget
         height = min(max(height, 5), search.rows - 1)
-        window = Window(draw.randint(0, search.rows - height), height)
-        answer = _move(search, squeeze, window, search.limits(SQUEEZE_EFFORT, draw.choice((1, WORKERS))))
-        patience -= answer.effort + 2 * CALL_COST + POLISH_EFFORT
-        if search.accept(answer):
-            patience = effort
-            continue
-        quick = answer.effort < 0.3 * SQUEEZE_EFFORT
-        height += 1 if answer.status == "refuted" and quick else -1 if answer.status == "unknown" else 0
+        window = roomy(search.body, search.best.plan, draw.randint(0, search.rows - height), height)
+        if window is not None:
+            answer = _move(search, squeeze, window, search.limits(SQUEEZE_EFFORT, draw.choice((1, WORKERS))))
+            if search.accept(answer):
+                patience = effort
+                continue
+            quick = answer.effort < 0.3 * SQUEEZE_EFFORT
+            height += 1 if answer.status == "refuted" and quick else -1 if answer.status == "unknown" else 0
         window = Window(draw.randint(0, max(0, search.rows - POLISHED_WINDOW)), POLISHED_WINDOW)
-        search.accept(_move(search, polish, window, search.limits(POLISH_EFFORT, 1)))
+        objective = draw.choice(objectives)
+        better = partial(polish, objective=objective)
+        search.accept(_move(search, better, window, search.limits(POLISH_EFFORT, 1)), hops=objective == "hops")
+        patience -= before - search.budget
 
 
 def _move(search: _Search, move: Callable[..., Answer], window: Window, limits: Limits) -> Answer:

@@ -24,6 +24,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from mapper.solver import Expression, Limits, Model, Solution, Variable, solve
 
@@ -31,6 +32,7 @@ from .bounds import sharing_classes
 from .rules import COLUMNS, HALF, QUARTER, REGISTERS, ROWS, WHOLE, Body, Read
 
 Spans = Mapping[int, tuple[int, int]]
+Objective = Literal["none", "hops", "early", "late"]
 _Difference = tuple[Expression, Expression, Expression]  # produced, used, slack
 
 
@@ -55,7 +57,7 @@ class RowModel:
         rows: int,
         spans: Spans,
         *,
-        minimise_hops: bool = False,
+        objective: Objective = "none",
         nogoods: Iterable[frozenset[int]] = (),
         interchangeable: Iterable[Sequence[int]] = (),
     ) -> None:
@@ -79,8 +81,15 @@ class RowModel:
             self._forbid(nogood)
         for copies in interchangeable:
             self._order_copies(copies)
-        if minimise_hops:
+        self._set_objective(objective, live)
+
+    def _set_objective(self, objective: Objective, live: Mapping[int, Sequence[Expression]]) -> None:
+        """Fewest live values; or all nodes as far up, or down, as they go, which gathers free slots at one end."""
+        if objective == "hops":
             self.model.minimize(sum(term for terms in live.values() for term in terms))
+        elif objective != "none":
+            above = sum(len(self.body.groups[g]) * var for (g, _), var in self._below.items())
+            self.model.minimize(-above if objective == "early" else above)
 
     # ---- variables
 

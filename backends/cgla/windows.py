@@ -2,8 +2,9 @@
 
 A window frees the nodes of a few successive rows and fixes all others. *Squeeze* shifts the rows below up by one
 and asks whether the freed nodes fit into one row less: success shortens the kernel. *Polish* keeps the rows and
-minimises the values alive in the window, which prepares the next squeeze and lowers hops. Windows are small
-models whatever the kernel's size, so their refutations are as quick as their solutions.
+minimises the values alive in the window, which prepares the next squeeze and lowers hops, or pushes its nodes to one
+end, which gathers the free slots that a squeeze needs. Windows are small models whatever the kernel's size, so their
+refutations are as quick as their solutions.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Literal
 from mapper.solver import Limits
 
 from .bounds import Bounds
-from .rows import RowModel, RowPlan, Spans
-from .rules import Body
+from .rows import Objective, RowModel, RowPlan, Spans
+from .rules import COLUMNS, Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,19 @@ class Window:
 
     start: int
     height: int
+
+
+def roomy(body: Body, plan: RowPlan, start: int, height: int) -> Window | None:
+    """The window at `start` of at least `height` rows whose free exe slots make up a row; None if there is none."""
+    used = [0] * plan.rows
+    for i, row in plan.row_of.items():
+        used[row] += body.kind(i) == "exe"
+    free = 0
+    for row in range(start, plan.rows):
+        free += COLUMNS - used[row] - (body.dfg.loop_levels if row == 0 else 0)
+        if row - start + 1 >= height and free >= COLUMNS:
+            return Window(start, row - start + 1)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +71,11 @@ def polish(
     limits: Limits,
     nogoods: tuple[frozenset[int], ...] = (),
     fixed: frozenset[int] = frozenset(),
+    objective: Objective = "hops",
 ) -> Answer:
-    """A plan with as many rows and at most as many live values, all change inside the window."""
+    """A plan with as many rows that is better by `objective`, all change inside the window."""
     spans = window_spans(bounds, plan, window, 0, fixed)
-    model = RowModel(body, plan.rows, spans, minimise_hops=True, nogoods=nogoods)
+    model = RowModel(body, plan.rows, spans, objective=objective, nogoods=nogoods)
     model.hint(plan)
     return ask(model, limits)
 
