@@ -222,4 +222,6 @@ def _far(mine: Array, theirs: Array) -> Array:
 
 def _unit(dtype: np.dtype[Any]) -> float:
     """The relative distance of neighbouring values of a float type."""
-    return float(ml_dtypes.finfo(dtype).eps) if "float" in dtype.name else 0.0
+    if "float" not in dtype.name:
+        return 0.0
+    return float(ml_dtypes.finfo(dtype).eps)  # type: ignore[no-untyped-call]

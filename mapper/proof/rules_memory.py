@@ -15,10 +15,10 @@ from mapper.machine import Memory
 from mapper.mapping import WRITTEN, Buffer, Mapping, Stage
 from mapper.violation import Violation
 
-from .chains import UNITS, Feed, access_of, chain, feeds
+from .chains import Feed, access_of, chain, feeds
 from .replay import largest_slice
 
-__all__ = ["buffers", "homes", "places", "residents", "shared_memories"]
+__all__ = ["buffers", "homes", "least_bytes", "places", "residents", "shared_memories"]
 
 
 def buffers(mapping: Mapping, stage: Stage, op: Op) -> Iterator[Violation]:
@@ -73,19 +73,22 @@ def _staying(mapping: Mapping, stage: Stage, op: Op) -> Iterator[Violation]:
 
 
 def _slices(mapping: Mapping, stage: Stage, op: Op) -> Iterator[Violation]:
-    links = [feed for feed in feeds(mapping, stage, op)]
-    for feed, inner in zip(links, [*links[1:], None], strict=True):
-        if feed.buffer.memory == UNITS:
-            continue
-        access = access_of(op, feed.operand)
-        dtype = mapping.graph.tensor(access.tensor).dtype
-        if feed.written and op.combiner is not None and inner is not None and _holds_partial(mapping, stage, op, inner):
-            dtype = op.combiner.accumulator
-        needed = (largest_slice(stage, op, feed) * BITS[dtype] + 7) // 8
-        if feed.buffer.bytes < needed:
-            subject = _subject(stage, stage.buffers.index(feed.buffer), feed.buffer)
-            expected = f"{needed} for its largest slice of {access.tensor!r} in {dtype}"
-            yield Violation("slices", subject, f"{feed.buffer.bytes} bytes", expected)
+    for at, buffer in enumerate(stage.buffers):
+        needed = least_bytes(mapping, stage, op, buffer)
+        if buffer.bytes < needed:
+            tensor = access_of(op, buffer.operand).tensor
+            expected = f"{needed} for its largest slice of {tensor!r}"
+            yield Violation("slices", _subject(stage, at, buffer), f"{buffer.bytes} bytes", expected)
+
+
+def least_bytes(mapping: Mapping, stage: Stage, op: Op, buffer: Buffer) -> int:
+    """Bytes of the buffer's largest slice, in the accumulator's type if unfinished results come into it."""
+    links = feeds(mapping, stage, op)
+    at = next(i for i, feed in enumerate(links) if feed.buffer == buffer)
+    dtype = mapping.graph.tensor(access_of(op, buffer.operand).tensor).dtype
+    if buffer.operand == WRITTEN and op.combiner is not None and _holds_partial(mapping, stage, op, links[at + 1]):
+        dtype = op.combiner.accumulator
+    return (largest_slice(stage, op, links[at]) * BITS[dtype] + 7) // 8
 
 
 def _holds_partial(mapping: Mapping, stage: Stage, op: Op, inner: Feed) -> bool:
