@@ -1,8 +1,8 @@
 """One tiling engine for every target: an operator's nest over a memory hierarchy, with the least movement found.
 
 Given are the nest (extents, and per operand the loops that move it), the memories from the backing store inwards, and
-the axes on which copies run side by side. Sought are a tile per level (any integers, ragged ends included), the order of
-the loops that walk over it, which operands stay at which level, and which loops go on the axes, such that
+the axes on which copies run side by side. Sought are a tile per level (any integers, ragged ends included), the order
+of the loops that walk over it, which operands stay at which level, and which loops go on the axes, such that
 
     sum over memories of (bytes read x pJ/B + bytes written x pJ/B) + bytes x hops x pJ/B
 
@@ -16,17 +16,20 @@ Nests that agree in everything but names are solved once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from mapper.bounds import op_bound_bytes
 from mapper.ir import Graph, Op
 from mapper.mapping import Buffer, Infeasible, TileLoop
 
+from .grid import Rules
 from .hierarchy import Hierarchy
 from .nest import Nest, nest_of
 from .program import Movement, Program, emit, movement, place
-from .search import EFFORTS, NoRoom, blocks
+from .search import EFFORTS, NoRoom, blocks, is_exhaustive
 from .spatial import assignments, given
 from .state import Spatial, State
 
@@ -40,7 +43,7 @@ ONE_BUFFER = "one operator, one buffer, one tile for all operands"
 class Tiling:
     """Tile loops and buffers, with what they move.
 
-    `levels` holds (memory, bytes read, bytes written); `bound_pj` is proven for every schedule of this operator;
+    `levels` holds (memory, bytes read, bytes written); `bound` (pJ) is proven for every schedule of this operator;
     `exact_in` names the space of mappings in which none is better, "" if none was searched whole.
     """
 
@@ -65,7 +68,7 @@ class _Key:
     spatial: tuple[Spatial, ...] | None
     objective: str
     effort: str
-    divisors: bool
+    rules: Rules
 
 
 _solved: dict[_Key, Tiling | NoRoom] = {}
@@ -81,15 +84,18 @@ def tile(
     effort: str = "default",
     homes: Callable[[str], str],
     divisors: bool = False,
+    whole: frozenset[str] = frozenset(),
 ) -> Tiling | Infeasible:
     """Tile `op` over `hierarchy`. `homes` names the memory where a tensor (a root of views) lives between operators.
 
     `spatial` None lets the engine choose what runs side by side: most copies first, then least movement; a given choice
-    is kept (`step` 0 leaves the size of a piece open). `divisors` keeps to sizes that divide.
+    is kept (`step` 0 leaves the size of a piece open). `divisors` keeps to sizes that divide, loops in `whole` are not
+    cut.
     """
     nest = nest_of(graph, op, hierarchy, homes)
     chosen = None if spatial is None else given(spatial, [loop.name for loop in op.loops], hierarchy)
-    key = _Key(nest, hierarchy, chosen, objective, effort, divisors)
+    rules = Rules(divisors, frozenset(at for at, loop in enumerate(op.loops) if loop.name in whole))
+    key = _Key(nest, hierarchy, chosen, objective, effort, rules)
     if key not in _solved:
         _solved[key] = _named(_solve(graph, op, key, homes), [loop.name for loop in op.loops], _numbers(op))
     found = _solved[key]
@@ -120,7 +126,7 @@ def _solve(graph: Graph, op: Op, key: _Key, homes: Callable[[str], str]) -> Tili
     finalists: list[tuple[float, int, State, tuple[Spatial, ...]]] = []
     no_room: NoRoom | None = None
     for number, spatial in enumerate(choices):
-        found = blocks(nest, hierarchy, spatial, effort, key.divisors)
+        found = blocks(nest, hierarchy, spatial, effort, key.rules)
         if isinstance(found, NoRoom):
             no_room = found
             continue
@@ -137,7 +143,24 @@ def _solve(graph: Graph, op: Op, key: _Key, homes: Callable[[str], str]) -> Tili
         assert no_room is not None
         return no_room
     program, counted = best
-    return Tiling(program.loops, program.buffers, counted.pj, counted.levels, counted.hop_bytes, 0.0, "none", "")
+    bound = bound_pj(graph, op, hierarchy, homes)
+    whole = key.spatial in (None, ()) and not hierarchy.axes and is_exhaustive(nest, hierarchy, (), effort, key.rules)
+    proof: Proof = "bound" if counted.pj <= bound else "exhausted" if whole else "none"
+    space = ONE_BUFFER + (", sizes that divide" if key.rules.divisors else "")
+    return Tiling(program.loops, program.buffers, counted.pj, counted.levels, counted.hop_bytes, bound, proof,
+                  space if whole else "")  # fmt: skip
+
+
+def bound_pj(graph: Graph, op: Op, hierarchy: Hierarchy, homes: Callable[[str], str]) -> float:
+    """Least energy of what crosses the boundary below the backing store: the provable bytes, each read once there or
+    written once there, whichever is cheaper. Tensors that live further in need not cross it."""
+    store = hierarchy.levels[0]
+    copies = math.prod(axis.axis.extent for axis in hierarchy.axes)
+    inside = sum((level.capacity_bytes or 0) * copies for level in hierarchy.levels[1:])
+    tensors = [graph.root(access.tensor) for access in (*op.reads, op.write)]
+    resident = frozenset(name for name in tensors if hierarchy.index(homes(name)) > 0)
+    found = op_bound_bytes(graph, op, inside, resident).bytes
+    return found * min(store.read_pj_per_byte, store.write_pj_per_byte)
 
 
 def _program(graph: Graph, op: Op, key: _Key, state: State, spatial: tuple[Spatial, ...]) -> Program | None:

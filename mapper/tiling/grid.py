@@ -27,7 +27,7 @@ from .hierarchy import Hierarchy, Level
 from .nest import Nest, footprint, total
 from .state import Block, Spatial, State, cut
 
-__all__ = ["Boundary", "Choice", "expand", "orders"]
+__all__ = ["ANY", "Boundary", "Choice", "Rules", "advance", "expand", "orders", "written_energy"]
 
 Array = np.ndarray[Any, Any]
 RANKED = 4  # operands ranked against each other; the others come last
@@ -41,6 +41,17 @@ class Choice:
     order: tuple[int, ...]
     kept: tuple[int, ...]
     pj: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Which tiles may be used: `divisors` only sizes that divide, `whole` loops that are never cut."""
+
+    divisors: bool = False
+    whole: frozenset[int] = frozenset()
+
+
+ANY = Rules()
 
 
 @dataclass(frozen=True)
@@ -61,10 +72,10 @@ class Boundary:
     """The boundary above level `level` of a hierarchy, for one state."""
 
     def __init__(
-        self, nest: Nest, hierarchy: Hierarchy, level: int, state: State, spatial: Sequence[Spatial], divisors: bool
+        self, nest: Nest, hierarchy: Hierarchy, level: int, state: State, spatial: Sequence[Spatial], rules: Rules = ANY
     ) -> None:
         self.nest, self.levels, self.number, self.state = nest, hierarchy.levels, level, state
-        self.spatial, self.divisors = spatial, divisors
+        self.spatial, self.rules = spatial, rules
         self.level: Level = hierarchy.levels[level]
         self.room = (self.level.capacity_bytes or 0) / self.level.copies
         self.factor = [math.prod(s.factor for s in spatial if s.loop == at) for at in range(len(nest.extents))]
@@ -74,9 +85,11 @@ class Boundary:
         size, forced = self.state.tile[loop], [s.step for s in self.spatial if s.loop == loop and s.step]
         if forced:
             return [min(forced[-1], size)]
-        supers = _divisors(size) if self.divisors else _distinct_steps(size)
-        tiles = {min(size, -(-(-(-step // self.factor[loop])) // multiple) * multiple) for step in supers}
-        return sorted(tiles)
+        if loop in self.rules.whole:
+            return [math.ceil(size / self.factor[loop])]
+        supers = _divisors(size) if self.rules.divisors else _distinct_steps(size)
+        each = (math.ceil(step / self.factor[loop]) for step in supers)
+        return sorted({min(size, math.ceil(tile / multiple) * multiple) for tile in each})
 
     def axis(self, loop: int, tiles: Sequence[int]) -> Axis:
         """What each candidate cuts the loop into."""
@@ -131,10 +144,13 @@ class Boundary:
         item, source = self.nest.operands[operand], self.levels[self.state.source[operand]]
         inner, outer = elements * repeats, elements * repeats / shared
         if not item.written:
-            return item.bytes * (outer * source.read_pj_per_byte + inner * self.level.write_pj_per_byte)
-        return written_energy(item.bytes, item.partial_bytes, inner, outer, _distinct(self.nest, operand),
-                              (source.read_pj_per_byte, source.write_pj_per_byte),
-                              (self.level.read_pj_per_byte, self.level.write_pj_per_byte))  # fmt: skip
+            read: Array = item.bytes * (outer * source.read_pj_per_byte + inner * self.level.write_pj_per_byte)
+            return read
+        above = (source.read_pj_per_byte, source.write_pj_per_byte)
+        below = (self.level.read_pj_per_byte, self.level.write_pj_per_byte)
+        distinct = _distinct(self.nest, operand)
+        pj: Array = written_energy(item.bytes, item.partial_bytes, inner, outer, distinct, above, below)
+        return pj
 
 
 def written_energy(
@@ -177,10 +193,12 @@ def orders(nest: Nest, kept: Sequence[int], loops: Sequence[int]) -> list[tuple[
         relevant = tuple(nest.operands[at].relevant[loop] for loop in loops)
         patterns.setdefault(relevant, at)
     ranked = sorted(patterns.values(), key=lambda at: (-_distinct(nest, at), at))[:RANKED]
-    found = {}
+    found: dict[tuple[int, ...], None] = {}
     for ranking in permutations(ranked):
+
         def moves(loop: int, ranking: Sequence[int] = ranking) -> tuple[bool, ...]:
             return tuple(nest.operands[at].relevant[loop] for at in ranking)
+
         found[tuple(sorted(loops, key=lambda loop: (moves(loop), -loop), reverse=True))] = None
     return list(found)
 
@@ -211,8 +229,7 @@ def _kept_sets(boundary: Boundary, optional: bool) -> Iterator[tuple[int, ...]]:
     reused = [at for at in outside if footprint(boundary.nest.operands[at], sizes) < math.prod(sizes)]
     reused = sorted(reused, key=lambda at: (-_distinct(boundary.nest, at), at))[:RANKED]
     for number in range(len(reused) + 1):
-        for chosen in combinations(sorted(reused), number):
-            yield chosen
+        yield from combinations(sorted(reused), number)
 
 
 def _thinned(lists: list[list[int]], limit: int) -> list[list[int]]:

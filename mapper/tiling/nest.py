@@ -17,24 +17,26 @@ import numpy as np
 
 from mapper import dtypes
 from mapper.footprint import components, dependencies
-from mapper.index import FloorDiv, Gathered, Index, Mod
+from mapper.index import FloorDiv, Gathered, Index, Mod, interval
 from mapper.ir import Access, Graph, Op
 from mapper.mapping import WRITTEN
 
 from .hierarchy import Hierarchy
 
-__all__ = ["Nest", "Operand", "Part", "count", "footprint", "nest_of", "total"]
+__all__ = ["Nest", "Operand", "Part", "count", "counts_exactly", "footprint", "nest_of", "total"]
 
 Sizes = Sequence[Any]  # a number or an array per loop
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Tensor dimensions that share loops: (index over loop numbers, extent) each; `gathered`: one element a point."""
+    """Tensor dimensions that share loops: (index over loop numbers, extent) each; `gathered`: one element a point;
+    `boxed`: elements between those touched are moved with them."""
 
     loops: tuple[int, ...]
     dimensions: tuple[tuple[Index, int], ...]
     gathered: bool
+    boxed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +122,13 @@ def count(part: Part, sizes: Sizes) -> Any:
         points = points * sizes[number]
     box: Any = 1.0
     for index, extent in part.dimensions:
-        box = box * (float(extent) if part.gathered else np.minimum(_spread(index, sizes) + 1.0, extent))
-    return np.minimum(points, box)
+        box = box * (float(extent) if part.gathered else np.minimum(_spread(index, sizes, part.boxed) + 1.0, extent))
+    return box if part.boxed else np.minimum(points, box)
 
 
-def _spread(index: Index, sizes: Sizes) -> Any:
+def _spread(index: Index, sizes: Sizes, boxed: bool = False) -> Any:
     """Largest minus smallest value of an index over a tile, in steps of its greatest common coefficient."""
-    step = math.gcd(*(c for _, c in index.terms)) if index.is_affine and index.terms else 1
+    step = math.gcd(*(c for _, c in index.terms)) if index.is_affine and index.terms and not boxed else 1
     reach: Any = 0.0
     for atom, coefficient in index.terms:
         if isinstance(atom, str):
@@ -140,6 +142,25 @@ def _spread(index: Index, sizes: Sizes) -> Any:
             width = float(atom.extent - 1)
         reach = reach + abs(coefficient) // step * width
     return reach
+
+
+def counts_exactly(nest: Nest) -> bool:
+    """Is :func:`count` exact for every tile of every operand? Indices are sums of loops that stay inside the tensor."""
+    ranges = {f"{number:03d}": (0, extent - 1) for number, extent in enumerate(nest.extents)}
+    return all(
+        not part.gathered and len(part.dimensions) == 1 and _counted_exactly(*part.dimensions[0], ranges)
+        for operand in nest.operands
+        for part in operand.parts
+        if part.loops
+    )
+
+
+def _counted_exactly(index: Index, extent: int, ranges: dict[str, tuple[int, int]]) -> bool:
+    """One multiple of loops and nothing clipped: the values of any tile then follow each other without gaps."""
+    if not index.is_affine or len({abs(coefficient) for _, coefficient in index.terms}) != 1:
+        return False
+    low, high = interval(index, ranges)
+    return low >= 0 and high < extent
 
 
 def footprint(operand: Operand, sizes: Sizes) -> Any:

@@ -47,7 +47,9 @@ class Movement:
         return sum(read + write for name, read, write in self.levels if name == memory)
 
 
-def emit(op: Op, operands: Sequence[int], hierarchy: Hierarchy, blocks: Sequence[Block], spatial: Sequence[Spatial]) -> Program:
+def emit(
+    op: Op, operands: Sequence[int], hierarchy: Hierarchy, blocks: Sequence[Block], spatial: Sequence[Spatial]
+) -> Program:
     """The program of `blocks`; `operands` numbers the nest's operands as the mapping does."""
     names = [loop.name for loop in op.loops]
     size = {name: loop.extent for name, loop in zip(names, op.loops, strict=True)}
@@ -107,9 +109,7 @@ def place(graph: Graph, op: Op, program: Program, hierarchy: Hierarchy) -> Progr
     return Program(program.loops, tuple(found))
 
 
-def movement(
-    graph: Graph, op: Op, program: Program, hierarchy: Hierarchy, home: Callable[[str], str]
-) -> Movement:
+def movement(graph: Graph, op: Op, program: Program, hierarchy: Hierarchy, home: Callable[[str], str]) -> Movement:
     """What the program moves, exactly, and what that costs."""
     read, write = defaultdict[str, int](int), defaultdict[str, int](int)
     hop_bytes = 0
@@ -149,4 +149,3 @@ def _types(graph: Graph, op: Op, operand: int) -> tuple[str, str]:
     """Types of a finished and of a partial element."""
     final = graph.tensor((op.write if operand == WRITTEN else op.reads[operand]).tensor).dtype
     return final, op.combiner.accumulator if operand == WRITTEN and op.combiner is not None else final
-

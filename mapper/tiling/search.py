@@ -11,12 +11,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .grid import Boundary, Choice, advance, expand, written_energy
+from .grid import ANY, RANKED, Boundary, Choice, Rules, advance, expand, written_energy
 from .hierarchy import Hierarchy
-from .nest import Nest, footprint
+from .nest import Nest, counts_exactly, footprint
 from .state import Spatial, State, before_blocks, first_state, spatial_of_block
 
-__all__ = ["Effort", "EFFORTS", "NoRoom", "blocks"]
+__all__ = ["EFFORTS", "Effort", "NoRoom", "blocks", "is_exhaustive", "units_pj"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class NoRoom:
 
 
 def blocks(
-    nest: Nest, hierarchy: Hierarchy, spatial: Sequence[Spatial], effort: Effort, divisors: bool = False
+    nest: Nest, hierarchy: Hierarchy, spatial: Sequence[Spatial], effort: Effort, rules: Rules = ANY
 ) -> list[State] | NoRoom:
     """Complete states, least energy first."""
     beam = [first_state(nest)]
@@ -55,11 +55,11 @@ def blocks(
         here = spatial_of_block(spatial, level)
         wider: list[State] = []
         for state in beam:
-            boundary = Boundary(nest, hierarchy, level, state, here, divisors)
+            boundary = Boundary(nest, hierarchy, level, state, here, rules)
             found = _choices(boundary, nest, hierarchy, spatial, level, effort)
             wider += [advance(boundary, choice) for choice in found]
         if not wider:
-            return _no_room(Boundary(nest, hierarchy, level, beam[0], here, divisors), nest)
+            return _no_room(Boundary(nest, hierarchy, level, beam[0], here, rules), nest)
         inner = [s for s in spatial if s.below >= level]
         outlook = {id(s): s.pj + units_pj(nest, hierarchy, s, inner) for s in wider}
         beam = sorted(wider, key=lambda s: (outlook[id(s)], s.tile))[: effort.beam]
@@ -104,3 +104,16 @@ def units_pj(nest: Nest, hierarchy: Hierarchy, state: State, inner: Sequence[Spa
         else:
             found += item.bytes * points / shared * level.read_pj_per_byte
     return float(found)
+
+
+def is_exhaustive(
+    nest: Nest, hierarchy: Hierarchy, spatial: Sequence[Spatial], effort: Effort, rules: Rules = ANY
+) -> bool:
+    """Does :func:`blocks` look at every tile and order, with counts that are exact? One level inside the backing
+    store, no axes, no ordered loops, lists short enough, few enough operands, and slices without clipped ends."""
+    if len(hierarchy.levels) != 2 or spatial or any(nest.ordered):
+        return False
+    boundary = Boundary(nest, hierarchy, 1, first_state(nest), (), rules)
+    lists = [boundary.candidates(loop, 1) for loop in range(len(nest.extents))]
+    few = len({operand.relevant for operand in nest.operands}) <= RANKED
+    return few and math.prod(map(len, lists)) <= effort.grid and counts_exactly(nest)
