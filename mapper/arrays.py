@@ -8,11 +8,11 @@ it does not fit, the operator is tiled again with fewer copies. Stages follow ea
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from mapper import dtypes
 from mapper.cost import cost, iterations, outputs_per_copy
 from mapper.dfg import Dfg
 from mapper.ir import Graph, Op, Opaque
@@ -26,8 +26,9 @@ from mapper.placement import KernelMapping
 from mapper.request import Request
 from mapper.tiling.engine import Tiling, tile
 from mapper.tiling.hierarchy import Hierarchy
+from mapper.traffic import buffer_elements
 
-__all__ = ["ArrayRules", "Bodies", "PlacedBody", "StagePlan", "map_network"]
+__all__ = ["ArrayRules", "Bodies", "PlacedBody", "Room", "StagePlan", "map_network"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +53,36 @@ class StagePlan:
     tail: PlacedBody | None
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """At most `copies` of an iteration inside one body, and `replicas` of the whole body on the array."""
+
+    copies: int
+    replicas: int = 1
+
+
 class ArrayRules(Protocol):
-    """What a target adds. `body_axes` are the axes whose instances are copies inside one body."""
+    """What a target adds. `body_axes` are the axes whose instances are copies inside one body; `slots` is how many
+    operations the array holds at once."""
 
     style: Style
     axes: tuple[Axis, ...]
     body_axes: frozenset[str]
+    slots: int
 
-    def hierarchy(self, op: Op, copies_limit: int) -> Hierarchy:
-        """Memories and axes for `op`, with at most `copies_limit` copies of its body."""
+    def hierarchy(self, op: Op, room: Room) -> Hierarchy:
+        """Memories and axes for `op`, with at most `room.copies` copies in a body and `room.replicas` bodies."""
 
-    def copies_limit(self, dfg: Dfg) -> int:
-        """How many copies of a single body can be hoped to fit."""
+    def first_room(self, dfg: Dfg) -> Room:
+        """How many copies of a single body, and replicas of that, can be hoped to fit."""
+
+    def next_room(self, room: Room, plan: StagePlan | None) -> Room | None:
+        """A smaller room when `room` gave no plan that fits (`plan` None: a body has no place); None: it did."""
 
     def place(self, dfg: Dfg) -> PlacedBody | None:
         """The body placed on the array; None if it does not fit."""
 
-    def program(self, op: Op, tiling: Tiling) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
+    def program(self, graph: Graph, op: Op, tiling: Tiling) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
         """The engine's loops and buffers as the array keeps them."""
 
     def phases(self, graph: Graph, plan: StagePlan) -> tuple[tuple[Phase, ...], int, int]:
@@ -132,31 +146,42 @@ def map_network(
 
 
 def plan_stage(graph: Graph, op: Op, request: Request, rules: ArrayRules, bodies: Bodies) -> StagePlan | Infeasible:
-    """Tile and place one operator, with fewer and fewer copies until its body fits."""
+    """Tile and place one operator, in less and less room until it fits."""
     single = main_body(graph, op, rules.style)
-    limit = rules.copies_limit(single)
+    room = rules.first_room(single)
     while True:
-        tiling = tile(
-            graph,
-            op,
-            rules.hierarchy(op, limit),
-            objective=request.objective,
-            effort=request.effort,
-            homes=lambda name: "dram",
-        )
-        if isinstance(tiling, Infeasible):
-            return tiling
-        loops, buffers = rules.program(op, tiling)
-        copies = body_copies(loops, rules.body_axes)
-        body = bodies.place(main_body(graph, op, rules.style, copies))
-        tail_dfg = tail_body(graph, op, rules.style, copies)
-        tail = bodies.place(tail_dfg) if tail_dfg is not None else None
-        if body is not None and (tail_dfg is None or tail is not None):
-            return StagePlan(op, tiling, loops, buffers, body, tail)
-        if limit == 1:
-            nodes = len(single.nodes)
-            return Infeasible("rows or slots of the array", nodes, nodes, "operations", op.name, ("a larger array",))
-        limit = max(1, min(limit, math.prod(copies.values())) // 2)
+        plan = _attempt(graph, op, room, request, rules, bodies)
+        if isinstance(plan, Infeasible):
+            return plan
+        smaller = rules.next_room(room, plan)
+        if plan is not None and smaller is None:
+            return plan
+        if smaller is None:
+            demand, limit = len(single.nodes), rules.slots
+            return Infeasible("slots of the array", demand, limit, "operations", op.name, ("a larger array",))
+        room = smaller
+
+
+def _attempt(
+    graph: Graph, op: Op, room: Room, request: Request, rules: ArrayRules, bodies: Bodies
+) -> StagePlan | Infeasible | None:
+    """The plan in this room; None if a body has no place."""
+    tiling = tile(graph, op, rules.hierarchy(op, room), objective=request.objective, effort=request.effort, homes=_home)
+    if isinstance(tiling, Infeasible):
+        return tiling
+    loops, buffers = rules.program(graph, op, tiling)
+    copies = body_copies(loops, rules.body_axes)
+    body = bodies.place(main_body(graph, op, rules.style, copies))
+    tail_dfg = tail_body(graph, op, rules.style, copies)
+    tail = bodies.place(tail_dfg) if tail_dfg is not None else None
+    if body is None or (tail is None and tail_dfg is not None):
+        return None
+    return StagePlan(op, tiling, loops, buffers, body, tail)
+
+
+def _home(_name: str) -> str:
+    """Between stages every tensor lives in the backing store."""
+    return "dram"
 
 
 def body_copies(loops: Sequence[TileLoop], body_axes: frozenset[str]) -> dict[str, int]:
@@ -209,7 +234,9 @@ def movement_of(mapping: FabricMapping) -> float:
     return cost(mapping).movement_pj
 
 
-def before_axis(loops: Sequence[TileLoop], buffers: Sequence[Buffer], memory: str, axis: str) -> tuple[Buffer, ...]:
+def before_axis(
+    graph: Graph, op: Op, loops: tuple[TileLoop, ...], buffers: Sequence[Buffer], memory: str, axis: str
+) -> tuple[Buffer, ...]:
     """Buffers with the written slice in `memory` moved outside the loops of `axis` that directly enclose it.
 
     Copies along `axis` combine their results inside the body, so only one instance keeps them.
@@ -219,11 +246,10 @@ def before_axis(loops: Sequence[TileLoop], buffers: Sequence[Buffer], memory: st
         depth = buffer.depth
         while buffer.operand == WRITTEN and buffer.memory == memory and depth and loops[depth - 1].axis == axis:
             depth -= 1
-        moved.append(
-            buffer
-            if depth == buffer.depth
-            else Buffer(
-                buffer.operand, buffer.memory, depth, buffer.bytes, buffer.address, buffer.copies, buffer.streamed
-            )
-        )
+        if depth != buffer.depth:
+            buffer = replace(buffer, depth=depth)
+            elements = buffer_elements(graph, Stage("", op.name, loops, (), Rect(0, 0, 1, 1)), op, buffer)
+            dtype = op.combiner.accumulator if op.combiner is not None else graph.tensor(op.write.tensor).dtype
+            buffer = replace(buffer, bytes=dtypes.bytes_of(elements, dtype))
+        moved.append(buffer)
     return tuple(moved)

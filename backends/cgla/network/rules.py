@@ -6,21 +6,21 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from mapper.tiling.engine import Tiling
-
 from mapper import dtypes
-from mapper.arrays import PlacedBody, StagePlan, before_axis, body_runs, draft
+from mapper.arrays import PlacedBody, Room, StagePlan, before_axis, body_runs, draft
 from mapper.backends.cgla.kernel import DoesNotFit, KernelRequest, map_kernel
 from mapper.dfg import Dfg
 from mapper.ir import Graph, Op
 from mapper.kernels.style import CGLA_STYLE
 from mapper.machine import Machine
 from mapper.mapping import WRITTEN, Axis, Buffer, Phase, Rect, TileLoop
+from mapper.tiling.engine import Tiling
 from mapper.tiling.hierarchy import Hierarchy, Level, SpatialAxis
 from mapper.traffic import links
 
 HARDWARE_LOOPS = 2
-FILL = 0.75  # share of the slots that copies are planned for; the placer needs room for constants and pass-throughs
+BODY_NODES = 96  # bodies of this size are placed in a second or two; more copies come as replicas
+CHAIN = 8  # longest chain of copies that reduce down the rows
 BUS_BYTES = 32  # width of the configuration bus (IMAX2 handbook)
 
 
@@ -33,29 +33,43 @@ class LaneRules:
     style = CGLA_STYLE
     body_axes = frozenset({"row", "column"})
 
+    @property
+    def slots(self) -> int:
+        return self.machine.fabric.size
+
     @cached_property
     def axes(self) -> tuple[Axis, ...]:
         fabric = self.machine.fabric
         lanes = Axis("lane", self.machine.setting("lanes", 1), multicast=False)
-        return (lanes, Axis("row", fabric.rows), Axis("column", fabric.columns))
+        return (lanes, Axis("replica", fabric.rows), Axis("row", fabric.rows), Axis("column", fabric.columns))
 
-    def hierarchy(self, op: Op, copies_limit: int) -> Hierarchy:
-        lane, _, column = self.axes
-        columns = min(column.extent, copies_limit)
-        rows = max(1, min(self.machine.fabric.rows - 2, copies_limit // columns))
-        dram, lmm, reg = (self.machine.memory(name) for name in ("dram", "lmm", "reg"))
+    def hierarchy(self, op: Op, room: Room) -> Hierarchy:
+        lane, _, _, column = self.axes
+        columns = min(column.extent, room.copies)
+        rows = max(1, min(CHAIN, room.copies // columns))
+        memories = [self.machine.memory(name) for name in ("dram", "lmm", "reg")]
         levels = tuple(
-            Level(m.name, m.capacity_bytes, m.read_pj_per_byte, m.write_pj_per_byte, 2 if m is lmm else 1)
-            for m in (dram, lmm, reg)
+            Level(m.name, m.capacity_bytes, m.read_pj_per_byte, m.write_pj_per_byte, 2 if m.name == "lmm" else 1)
+            for m in memories
         )
-        fan_out = (SpatialAxis(lane, 0), SpatialAxis(Axis("row", rows), 0), SpatialAxis(Axis("column", columns), 1))
-        return Hierarchy(levels, fan_out)
+        fan_out = (
+            SpatialAxis(lane, 0, reduces=False),
+            SpatialAxis(Axis("replica", room.replicas), 0, reduces=False),
+            SpatialAxis(Axis("row", rows), 0),
+            SpatialAxis(Axis("column", columns), 1, reduces=False),
+        )
+        return Hierarchy(levels, fan_out, self.machine.links.pj_per_byte_hop)
 
-    def copies_limit(self, dfg: Dfg) -> int:
-        slots = self.machine.fabric.size
-        arithmetic = max(1, sum(node.kind == "exe" for node in dfg.nodes))
-        accesses = max(1, sum(node.kind in ("load", "store") for node in dfg.nodes))
-        return max(1, int(FILL * min(slots / arithmetic, 2 * slots / accesses)))
+    def first_room(self, dfg: Dfg) -> Room:
+        copies = max(1, BODY_NODES // max(1, len(dfg.nodes)))
+        rows = _longest_path(dfg) + min(CHAIN, copies // self.machine.fabric.columns)
+        return Room(copies, max(1, (self.machine.fabric.rows - 1) // (rows + 1)))
+
+    def next_room(self, room: Room, plan: StagePlan | None) -> Room | None:
+        if plan is None:
+            return Room(room.copies // 2, room.replicas) if room.copies > 1 else None
+        fitting = max(1, self.machine.fabric.rows // _stacked_rows(plan))
+        return Room(room.copies, fitting) if _replicas(plan) > fitting else None
 
     def place(self, dfg: Dfg) -> PlacedBody | None:
         found = map_kernel(dfg, KernelRequest(self.machine.fabric.rows, "fast", enforce_share=False))
@@ -63,13 +77,13 @@ class LaneRules:
             return None
         return PlacedBody(found.mapping, found.rows, found.rows_bound, found.why_not_lower)
 
-    def program(self, op: Op, tiling: Tiling) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
-        return tiling.loops, before_axis(tiling.loops, tiling.buffers, "lmm", "row")
+    def program(self, graph: Graph, op: Op, tiling: Tiling) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
+        return tiling.loops, before_axis(graph, op, tiling.loops, tiling.buffers, "lmm", "row")
 
     def rect(self, plan: StagePlan) -> Rect:
         lanes = math.prod(loop.trips for loop in plan.loops if loop.axis == "lane")
-        height = max(plan.body.length, plan.tail.length if plan.tail else 0)
-        return Rect(0, 0, min(height, self.machine.fabric.rows), self.machine.fabric.columns, 0, lanes)
+        height = min(_stacked_rows(plan) * _replicas(plan), self.machine.fabric.rows)
+        return Rect(0, 0, height, self.machine.fabric.columns, 0, lanes)
 
     def phases(self, graph: Graph, plan: StagePlan) -> tuple[tuple[Phase, ...], int, int]:
         machine = self.machine
@@ -79,7 +93,8 @@ class LaneRules:
             tail_launches = math.ceil(tail_runs * launches / max(runs, 1)) or 1
         registers = math.ceil(machine.setting("regv_bytes", 0) / BUS_BYTES)
         configure = math.ceil(machine.setting("conf_bytes", 0) / BUS_BYTES) * (2 if plan.tail else 1)
-        exec_cycles = self._exec(plan.body, runs, launches) + (self._exec(plan.tail, tail_runs, tail_launches))
+        depth = _stacked_rows(plan) * _replicas(plan)
+        exec_cycles = self._exec(runs, depth, launches) + self._exec(tail_runs, depth, tail_launches)
         load, drain = self._transfers(graph, plan)
         both = launches + tail_launches
         phases = (
@@ -92,12 +107,11 @@ class LaneRules:
         )
         return phases, both, machine.setting("regv_bytes", 0) + machine.setting("conf_bytes", 0) // both
 
-    def _exec(self, body: PlacedBody | None, runs: int, launches: int) -> int:
+    def _exec(self, runs: int, rows: int, launches: int) -> int:
         """4 cycles an iteration, 8 cycles a row to fill the array at every launch."""
-        if body is None:
-            return 0
-        fill = self.machine.setting("row_cycles", 8) * body.length
-        return self.machine.setting("iteration_cycles", 4) * runs + fill * launches
+        return (
+            self.machine.setting("iteration_cycles", 4) * runs + self.machine.setting("row_cycles", 8) * rows * launches
+        )
 
     def _transfers(self, graph: Graph, plan: StagePlan) -> tuple[int, int]:
         """Cycles of LOAD and DRAIN: bytes of all lanes over the lanes' ports."""
@@ -114,6 +128,24 @@ class LaneRules:
         lanes = max(1, math.prod(loop.trips for loop in plan.loops if loop.axis == "lane"))
         rate = float(self.machine.settings.get("dma_bytes_per_cycle", BUS_BYTES)) * lanes
         return math.ceil(loaded / rate), math.ceil(drained / rate)
+
+
+def _replicas(plan: StagePlan) -> int:
+    return math.prod(loop.trips for loop in plan.loops if loop.axis == "replica")
+
+
+def _stacked_rows(plan: StagePlan) -> int:
+    """Rows from one replica to the next: its own, and one for the host constants that its first row reads."""
+    return max(plan.body.length, plan.tail.length if plan.tail else 0) + 1
+
+
+def _longest_path(dfg: Dfg) -> int:
+    """Nodes on the longest chain of dependences within an iteration."""
+    length: dict[int, int] = {}
+    for node in dfg.order:
+        before = (length[edge.src] for edge in dfg.predecessors[node] if edge.distance == 0)
+        length[node] = 1 + max(before, default=0)
+    return max(length.values(), default=1)
 
 
 def _launches(loops: tuple[TileLoop, ...], runs: int) -> int:

@@ -6,16 +6,15 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from mapper.tiling.engine import Tiling
-
 from mapper import dtypes
-from mapper.arrays import PlacedBody, StagePlan, body_runs, draft
+from mapper.arrays import PlacedBody, Room, StagePlan, body_runs, draft
 from mapper.backends.cgra.kernel import DoesNotFit, KernelRequest, map_kernel
 from mapper.dfg import Dfg
 from mapper.ir import Graph, Op
 from mapper.kernels.style import CGRA_STYLE
 from mapper.machine import Machine
 from mapper.mapping import WRITTEN, Axis, Buffer, Phase, Rect, TileLoop
+from mapper.tiling.engine import Tiling
 from mapper.tiling.hierarchy import Hierarchy, Level, SpatialAxis
 from mapper.traffic import links
 
@@ -32,20 +31,27 @@ class GridRules:
     style = CGRA_STYLE
     body_axes = frozenset({"unroll"})
 
+    @property
+    def slots(self) -> int:
+        return self.machine.fabric.size * self.machine.setting("context_words", 256)
+
     @cached_property
     def axes(self) -> tuple[Axis, ...]:
         return (Axis("unroll", self.machine.fabric.size),)
 
-    def hierarchy(self, op: Op, copies_limit: int) -> Hierarchy:
+    def hierarchy(self, op: Op, room: Room) -> Hierarchy:
         memories = [self.machine.memory(name) for name in ("dram", "spm", "reg")]
         levels = tuple(
             Level(m.name, m.capacity_bytes, m.read_pj_per_byte, m.write_pj_per_byte, 2 if m.name == "spm" else 1)
             for m in memories
         )
-        return Hierarchy(levels, (SpatialAxis(Axis("unroll", copies_limit), 1),))
+        return Hierarchy(levels, (SpatialAxis(Axis("unroll", room.copies), 1),), self.machine.links.pj_per_byte_hop)
 
-    def copies_limit(self, dfg: Dfg) -> int:
-        return max(1, DEPTH * self.machine.fabric.size // max(1, len(dfg.nodes)))
+    def first_room(self, dfg: Dfg) -> Room:
+        return Room(max(1, DEPTH * self.machine.fabric.size // max(1, len(dfg.nodes))))
+
+    def next_room(self, room: Room, plan: StagePlan | None) -> Room | None:
+        return Room(room.copies // 2) if plan is None and room.copies > 1 else None
 
     def place(self, dfg: Dfg) -> PlacedBody | None:
         found = map_kernel(dfg, self.machine.fabric, KernelRequest("routed", "fast", self.seed))
@@ -53,7 +59,7 @@ class GridRules:
             return None
         return PlacedBody(found.mapping, found.mapping.ii, found.ii_bound, found.why_not_lower)
 
-    def program(self, op: Op, tiling: Tiling) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
+    def program(self, graph: Graph, op: Op, tiling: Tiling) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
         return tiling.loops, tiling.buffers
 
     def rect(self, plan: StagePlan) -> Rect:
