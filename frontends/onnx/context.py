@@ -182,7 +182,7 @@ class Context:
 
 
 class Reads:
-    """Collects the reads of one nest: calling it with a tensor and an index gives the leaf that stands for the value."""
+    """Collects the reads of one nest: called with a tensor and an index, it gives the leaf that is the value."""
 
     def __init__(self, context: Context) -> None:
         self.context = context

@@ -189,7 +189,7 @@ def _output_elements(node: Node, values: list[Array | None]) -> int | None:
 
 def _filled_elements(node: Node, present: list[Array]) -> int | None:
     if node.op_type == "EyeLike":
-        return present[0].size
+        return int(present[0].size)
     sizes = [int(v) for v in present[-1].reshape(-1)]
     if any(s < 0 for s in sizes):
         return None

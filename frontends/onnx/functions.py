@@ -7,6 +7,7 @@ ask for a billion nodes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, TypeProto, defs
 from onnx.helper import make_tensor_type_proto
@@ -75,7 +76,8 @@ def call_frame(c: Context, node: Node, function: FunctionProto) -> Frame:
     """The body of `function` with the call's inputs, outputs and attributes bound."""
     attributes = {a.name: a for a in function.attribute_proto} | dict(node.attributes)
     opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in function.opset_import}
-    scope = Scope(f"{node.name}/", opsets or node.scope.opsets, None, attributes)
+    newest = {"": defs.onnx_opset_version()}  # for bodies that forget to say
+    scope = Scope(f"{node.name}/", newest | dict(node.scope.opsets) | opsets, None, attributes)
     if len(node.inputs) > len(function.input) or len(node.outputs) > len(function.output):
         raise ModelError(f"the call of function {node.op_type!r} has too many inputs or outputs", node.name)
     for i, local in enumerate(function.input):
@@ -99,7 +101,7 @@ def _produced(scope: Scope, local: str, node: Node) -> str:
     return found
 
 
-def schema_of(node: Node) -> defs.OpSchema | None:
+def schema_of(node: Node) -> Any:
     """ONNX's own schema of the operator at the model's opset; None for what ONNX does not know."""
     try:
         return defs.get_schema(node.op_type, max_inclusive_version=node.version, domain=node.domain)
@@ -115,7 +117,7 @@ def schema_body(c: Context, node: Node) -> FunctionProto | None:
     encoded = _body_bytes(c, node, schema)
     if not encoded:
         return None
-    body = FunctionProto.FromString(encoded)
+    body: FunctionProto = FunctionProto.FromString(encoded)
     given = {a.name for a in body.attribute_proto}
     for name, attribute in schema.attributes.items():
         if name not in given and attribute.default_value.name:
@@ -123,9 +125,9 @@ def schema_body(c: Context, node: Node) -> FunctionProto | None:
     return body
 
 
-def _body_bytes(c: Context, node: Node, schema: defs.OpSchema) -> bytes:
+def _body_bytes(c: Context, node: Node, schema: Any) -> bytes:
     if schema.has_function:
-        return schema.get_function_with_opset_version(max(schema.function_opset_versions))
+        return bytes(schema.get_function_with_opset_version(max(schema.function_opset_versions)))
     versions = [v for v in schema.context_dependent_function_opset_versions if v <= node.version]
     version = max(versions, default=min(schema.context_dependent_function_opset_versions))
     types = [_type(c, name).SerializeToString() for name in node.inputs]
@@ -133,7 +135,7 @@ def _body_bytes(c: Context, node: Node, schema: defs.OpSchema) -> bytes:
     copy.CopyFrom(node.proto)
     del copy.attribute[:]
     copy.attribute.extend(node.attributes.values())
-    return schema.get_context_dependent_function_with_opset_version(version, copy.SerializeToString(), types)
+    return bytes(schema.get_context_dependent_function_with_opset_version(version, copy.SerializeToString(), types))
 
 
 def _type(c: Context, name: str) -> TypeProto:

@@ -39,8 +39,13 @@ def gather_into(c: Context, node: Node, table: str, indices: str, axis: int, out
         _check_range(known, shape[axis], node)
         line = _line(known, shape[axis])
         if line is not None:
-            place = lambda at: line[0] + (at[axis] * line[1] if rank else constant(0))  # noqa: E731
-            return move(c, node, table, out, lambda at: [*at[:axis], place(at), *at[axis + rank :]], label)
+            first, step = line
+
+            def index(at: tuple[Index, ...]) -> list[Index]:
+                place = at[axis] * step + first if rank else constant(first)
+                return [*at[:axis], place, *at[axis + rank :]]
+
+            return move(c, node, table, out, index, label)
     at = identity(len(c.shape(out)))
     reads = Reads(c)
     number = reads.position(indices, at[axis : axis + rank])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
@@ -14,13 +14,15 @@ from .errors import ModelError
 __all__ = ["Node", "Scope", "dtype_name", "subgraphs"]
 
 Array = np.ndarray[Any, Any]
+Int: TypeAlias = int  # the class below has methods of these names
+Float: TypeAlias = float
 
 
 def dtype_name(data_type: int, where: str = "model") -> str:
     """The element type's name in the IR. Raises ModelError for numbers that ONNX does not define."""
     if data_type not in TensorProto.DataType.values() or data_type == 0:
         raise ModelError(f"element type {data_type} is not one of ONNX", where, "was the file cut or written by hand?")
-    name = TensorProto.DataType.Name(data_type).lower()  # type: ignore[arg-type]
+    name = str(TensorProto.DataType.Name(data_type)).lower()
     return {"float": "float32", "double": "float64"}.get(name, name)
 
 
@@ -99,10 +101,10 @@ class Node:
     def text(self, name: str, default: str = "") -> str:
         return self.attributes[name].s.decode("utf-8", "replace") if name in self.attributes else default
 
-    def ints(self, name: str) -> tuple[int, ...] | None:
+    def ints(self, name: str) -> tuple[Int, ...] | None:
         return tuple(int(i) for i in self.attributes[name].ints) if name in self.attributes else None
 
-    def floats(self, name: str) -> tuple[float, ...] | None:
+    def floats(self, name: str) -> tuple[Float, ...] | None:
         return tuple(float(f) for f in self.attributes[name].floats) if name in self.attributes else None
 
     def texts(self, name: str) -> tuple[str, ...] | None:
@@ -126,4 +128,4 @@ class Node:
         copy.attribute.extend(self.attributes.values())
         graph = helper.make_graph([copy], self.domain, [], [])
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid(self.domain, self.version)])
-        return model.SerializeToString()
+        return bytes(model.SerializeToString())

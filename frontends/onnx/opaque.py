@@ -43,7 +43,9 @@ def send_to_host(c: Context, node: Node) -> None:
     if schema_of(node) is None:
         domain = node.domain or "ai.onnx"
         hint = "give its body as a local function" if node.domain else "see `mapper ops`"
-        raise ModelError(f"operator {domain}.{node.op_type} (opset {node.version}) is unknown", node.name, hint)
+        raise ModelError(
+            f"operator {domain}.{node.op_type} (opset {node.version}) is not known in this form", node.name, hint
+        )
     bound = _BOUNDS.get(node.op_type)
     outputs = bound(c, node) if bound is not None else infer_outputs(c, node)
     c.host(node, REASONS.get(node.op_type, "it has no loop-nest form here"), outputs)
@@ -74,7 +76,7 @@ def infer_outputs(c: Context, node: Node) -> Outputs:
 
 
 def _alone(c: Context, node: Node) -> ModelProto:
-    model = ModelProto.FromString(node.encoded())
+    model: ModelProto = ModelProto.FromString(node.encoded())
     for i, name in enumerate(node.inputs):
         if not name:
             continue

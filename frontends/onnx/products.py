@@ -46,7 +46,7 @@ def matmul_into(
     label: str = "",
     more: Callable[[Reads, tuple[Index, ...]], Callable[[Scalar], Scalar]] | None = None,
 ) -> str:
-    """out[batch, m, n] = sum over k of a[batch, m, k] * b[batch, k, n]; `more` adds reads to the tail by output index."""
+    """out[batch, m, n] = sum over k of a[batch, m, k] * b[batch, k, n]; `more` makes a tail with further reads."""
     left, right = c.shape(a), c.shape(b)
     shape = c.shape(out)
     has_m, has_n = len(left) > 1, len(right) > 1

@@ -335,8 +335,8 @@ def _outputs(
         _gathered(c, node, flat, loops, Access(out, (b, t, d, k) if batch_first else (t, d, b, k)), "y")
     for position, tensors in ((1, finals), (2, cells)):
         if node.output(position):
-            shape = (batch, ways, hidden) if batch_first else (ways, batch, hidden)
-            out = c.output(node, position, shape, dtype)
+            last = (batch, ways, hidden) if batch_first else (ways, batch, hidden)
+            out = c.output(node, position, last, dtype)
             write = Access(out, (b, d, k) if batch_first else (d, b, k))
             _gathered(c, node, list(enumerate(tensors)), loops[1:], write, f"y{position}")
 

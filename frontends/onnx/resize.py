@@ -83,14 +83,15 @@ def _plans(c: Context, node: Node, shape: Sequence[int]) -> list[AxisPlan]:
     rank = len(shape)
     axes = [axis_of(a, rank, node.name) for a in node.ints("axes") or range(rank)]
     scales_at = 1 if node.version < 11 else 2
-    scales, sizes = node.floats("scales") or (), ()
+    scales: tuple[float, ...] = node.floats("scales") or ()
+    sizes: tuple[int, ...] = ()
     if node.input(scales_at):
         scales = tuple(float(v) for v in c.need(node, scales_at, "scales").reshape(-1))
     if node.input(3) and not scales:
         sizes = c.ints(node, 3, "sizes")
-    given = sizes or scales
-    if len(given) != len(axes) or any(v <= 0 for v in scales) or any(v < 0 for v in sizes):
-        raise ModelError(f"{node.op_type} has {len(given)} scales or sizes for {len(axes)} axes", node.name)
+    given = len(sizes or scales)
+    if given != len(axes) or any(v <= 0 for v in scales) or any(v < 0 for v in sizes):
+        raise ModelError(f"{node.op_type} has {given} scales or sizes for {len(axes)} axes", node.name)
     if sizes:
         plans = _sized(node, shape, axes, sizes)
     else:
@@ -169,7 +170,7 @@ def _inside(c: Context, node: Node, reads: Reads, plan: AxisPlan, x_of: np.ndarr
 
 def _place(c: Context, node: Node, reads: Reads, plan: AxisPlan, places: np.ndarray, at: Index) -> Index:
     """The position read: even steps and whole factors as an index, anything else through a table."""
-    found = places.tolist()
+    found: list[int] = places.tolist()
     step = found[1] - found[0] if len(found) > 1 else 0
     if found == [found[0] + i * step for i in range(len(found))]:
         return at * step + found[0]

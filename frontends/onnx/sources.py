@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def _dtype(value: Array) -> str:
 
 
 def _value(node: Node) -> Array:
-    kinds = {
+    kinds: Mapping[str, Callable[[], Any]] = {
         "value_float": lambda: np.float32(node.float("value_float")),
         "value_floats": lambda: np.array(node.floats("value_floats"), np.float32),
         "value_int": lambda: np.int64(node.int("value_int")),

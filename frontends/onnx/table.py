@@ -10,6 +10,7 @@ from . import (
     einsum,
     elementwise,
     gather,
+    microsoft,
     movement,
     normalise,
     pool,
@@ -32,7 +33,9 @@ STANDARD: Mapping[str, Lowering] = {
     **movement.TABLE, **gather.TABLE, **sources.TABLE,
     **quantised.TABLE, **einsum.TABLE, **recurrent.TABLE, **resize.TABLE,
 }  # fmt: skip
-MICROSOFT: Mapping[str, Lowering] = {}
+# older exporters put these in com.microsoft with the meaning they have in ai.onnx
+_SHARED = ("QuantizeLinear", "DequantizeLinear", "Trilu", "SimplifiedLayerNormalization")
+MICROSOFT: Mapping[str, Lowering] = {**{name: STANDARD[name] for name in _SHARED}, **microsoft.TABLE}
 LOWERINGS: Mapping[str, Mapping[str, Lowering]] = {"": STANDARD, "com.microsoft": MICROSOFT}
 
 

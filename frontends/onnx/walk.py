@@ -130,7 +130,7 @@ def _reads(node: NodeProto) -> Iterator[str]:
 
 
 def ordered(graph: GraphProto) -> list[NodeProto]:
-    """Nodes with producers first, in file order where that is already so. Raises ModelError naming a node on a cycle."""
+    """Nodes with producers first, in file order if that is already so. Raises ModelError naming a node on a cycle."""
     makers = {out: i for i, node in enumerate(graph.node) for out in node.output if out}
     waits = [{makers[name] for name in _reads(node) if name in makers} for node in graph.node]
     if all(not w or max(w) < i for i, w in enumerate(waits)):

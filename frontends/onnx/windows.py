@@ -53,6 +53,9 @@ class Window:
     def positions(self) -> tuple[Index, ...]:
         return tuple(self.position(axis) for axis in range(self.rank))
 
+    def output_loops(self) -> tuple[Index, ...]:
+        return tuple(loop(name) for name in spatial(self.rank))
+
     def guards(self) -> tuple[Index, ...]:
         """The coordinates lie inside the input, only for axes that can leave it."""
         found: list[Index] = []

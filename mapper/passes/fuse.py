@@ -21,8 +21,9 @@ __all__ = ["fuse_elementwise"]
 
 LARGEST_BODY = 96
 _KEEPS_TYPE = frozenset(
-    """add sub mul div neg max min pow mod abs sign reciprocal square sqrt exp log log1p erf sigmoid tanh softplus sin
-    cos tan floor ceil round trunc where""".split()
+    ["add", "sub", "mul", "div", "neg", "max", "min", "pow", "mod", "abs", "sign", "reciprocal", "square", "sqrt"]
+    + ["exp", "log", "log1p", "erf", "sigmoid", "tanh", "softplus", "sin", "cos", "tan", "floor", "ceil", "round"]
+    + ["trunc", "where"]
 )
 
 

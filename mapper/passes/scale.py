@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mapper import dtypes
 from mapper.ir import Access, AnyOp, Graph, Loop, Op, Tensor
-from mapper.scalar import Acc, Arg, Call, Const, Scalar, parts, substitute
+from mapper.scalar import Acc, Arg, Call, Cast, Const, Scalar, parts, substitute
 
 __all__ = ["fold_scales"]
 
@@ -117,8 +116,8 @@ def _replaced(tree: Scalar, old: Scalar, new: Scalar) -> Scalar:
         return new
     if isinstance(tree, Call):
         return Call(tree.function, tuple(_replaced(a, old, new) for a in tree.args))
-    if hasattr(tree, "value") and not isinstance(tree, Const):
-        return replace(tree, value=_replaced(tree.value, old, new))  # type: ignore[type-var, call-arg]
+    if isinstance(tree, Cast):
+        return Cast(tree.dtype, _replaced(tree.value, old, new), tree.saturate)
     return tree
 
 
