@@ -330,11 +330,8 @@ def dead_core(mapping: Mapping, rng: random.Random) -> Mutant:
 @fatal
 @on_route
 def dropped_hop(mapping: Mapping, route: Route, rng: random.Random) -> Route | None:
-    """A hop that leaves the source or enters the target is missing (one inside the source might be spared)."""
-    if len(route.links) < 3:
-        return None
-    at = rng.choice([1, 2])
-    return replace(route, links=(*route.links[:at], *route.links[at + 1 :]))
+    """The hop that enters the target is missing (those inside the source might be spared)."""
+    return replace(route, links=(*route.links[:2], *route.links[3:])) if len(route.links) > 2 else None
 
 
 @fatal
