@@ -286,6 +286,8 @@ def _maximal(boundary: Boundary, kept: Sequence[int], tiles: list[Array]) -> lis
     for at in kept:
         used = used + boundary.bytes_of(at, mesh)
     fits = used <= boundary.room
+    if any(part.boxed for at in kept for part in boundary.nest.operands[at].parts):
+        return list(np.nonzero(fits))  # a larger box may span more elements that nobody needs
     maximal = fits.copy()
     for loop in range(len(tiles)):
         inner = [slice(None)] * len(tiles)
