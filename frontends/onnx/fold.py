@@ -179,12 +179,13 @@ def _output_elements(node: Node, values: list[Array | None]) -> int | None:
         start, limit, delta = (v.reshape(-1)[0].item() for v in present)
         return max(0, math.ceil((limit - start) / delta)) if delta else None
     if node.op_type == "Gather":
-        return present[1].size * max(1, present[0].size)
+        axis = node.int("axis") % max(present[0].ndim, 1)
+        return int(present[1].size * max(1, present[0].size // max(1, present[0].shape[axis] if present[0].ndim else 1)))
     if node.op_type in _CAN_BROADCAST:
         rank = max(v.ndim for v in present)
         shapes = [(1,) * (rank - v.ndim) + v.shape for v in present]
-        return math.prod(max(extents) for extents in zip(*shapes, strict=True))
-    return sum(v.size for v in present) if node.op_type in _NO_LARGER else None
+        return int(math.prod(max(extents) for extents in zip(*shapes, strict=True)))
+    return sum(int(v.size) for v in present) if node.op_type in _NO_LARGER else None
 
 
 def _filled_elements(node: Node, present: list[Array]) -> int | None:
@@ -198,7 +199,7 @@ def _filled_elements(node: Node, present: list[Array]) -> int | None:
         # a float block is a weight, not shape arithmetic
         weight = (fill is None or fill.dtype.kind not in "iub") and math.prod(sizes) > 1
         return None if weight else math.prod(sizes)
-    return math.prod(max(s, 1) for s in sizes) * max(1, present[0].size)
+    return int(math.prod(max(s, 1) for s in sizes) * max(1, present[0].size))
 
 
 def _evaluated(node: Node, values: list[Array | None]) -> list[Array] | None:
