@@ -21,8 +21,10 @@ OPTIONS = (
 
 
 def legalise(graph: Graph, machine: Machine, request: Request) -> Graph:
-    """Every loop nest has a form on the mesh: the graph stays as it is."""
-    return graph
+    """Every loop nest has a form on the mesh; tensors that live on both sides of the edge get a copy on each."""
+    from .network.legalise import legalise_network
+
+    return legalise_network(graph)
 
 
 def solve(graph: Graph, machine: Machine, request: Request) -> Solved | Infeasible:

@@ -1,17 +1,15 @@
 """Tensors over the mesh: bundles of parallel lanes, a routing colour each, and the load of every link.
 
 A link carries one word a cycle, so a large tensor travels as a *bundle*: `lanes` parallel trees, each the first one
-displaced by a diagonal stride. For a path with one turn the stride is chosen so that the lanes nest like the strings of
-a harp and never meet:  right-down and left-up (1, -1),  right-up and left-down (1, 1);  straight paths are displaced
-sideways.
+displaced by a stride.
 
     lanes >= words / target cycles      as far as both rectangles are wide enough
     colour(bundle) differs from the colour of every bundle that passes one of its routers     (first fit)
     routers hold at most `colours` colours
 
 A tensor with several readers travels as one tree: each further reader is joined from the nearest point of the tree. If
-the lanes of a tree would meet, its readers are served one by one. Candidates are tried in order: row first, column
-first, fewer lanes, and at last a search around what is in the way.
+it needs several lanes, each bundle serves the readers that all its lanes pass. Candidates are those of `paths`, and at
+last a search around what is in the way.
 """
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -28,11 +27,10 @@ from mapper.mapping import Infeasible
 
 from .floorplan import Box, Floor
 from .flow import Edge
+from .paths import Link, Path, Place, between, box_distance, entering, leaving, walk
 
-__all__ = ["Bundle", "Mesh", "Place", "distance", "route_all"]
+__all__ = ["Bundle", "Mesh", "hottest_words", "route_all"]
 
-Place = tuple[int, int]
-Link = tuple[Place, Place]
 Words = npt.NDArray[np.float64]
 TRIES = 60
 _STEPS = ((0, 1), (0, -1), (1, 0), (-1, 0))
@@ -48,15 +46,6 @@ class Bundle:
     lanes: int
     stride: Place
     colour: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Path:
-    """Candidate: the routers of lane 0 in order."""
-
-    places: tuple[Place, ...]
-    lanes: int
-    stride: Place
 
 
 @dataclass
@@ -80,16 +69,6 @@ class Mesh:
             self.dead[place] = True
         self.load = np.zeros((4, *shape))
 
-    def wanted_lanes(self, size: int) -> int:
-        return max(1, math.ceil(size / self.bytes_per_word / self.target_cycles))
-
-
-def distance(a: Box, b: Box) -> int:
-    """Links between the nearest cores of two boxes."""
-    rows = max(0, b.row - (a.row + a.height - 1), a.row - (b.row + b.height - 1))
-    columns = max(0, b.column - (a.column + a.width - 1), a.column - (b.column + b.width - 1))
-    return rows + columns
-
 
 def route_all(mesh: Mesh, edges: Sequence[Edge]) -> tuple[Bundle, ...] | Infeasible:
     """Bundles for all edges, the heaviest first; Infeasible names the tensor that finds no free colour."""
@@ -105,48 +84,74 @@ def route_all(mesh: Mesh, edges: Sequence[Edge]) -> tuple[Bundle, ...] | Infeasi
 
 
 def _route(mesh: Mesh, edge: Edge) -> list[Bundle] | None:
-    """One tree for all readers if its lanes stay apart, else a bundle per reader."""
+    """One tree of a lane for all readers, else bundles that each serve as many readers as they pass."""
     if edge.source is not None and len(edge.targets) > 1:
         tree = _tree(mesh, edge)
         if tree is not None:
             return [tree]
-    found = []
-    for target in edge.targets:
-        bundle = _bundle(mesh, edge, target)
+    found, waiting = [], list(edge.targets)
+    while waiting:
+        bundle = _bundle(mesh, edge, waiting) or _detour(mesh, edge, waiting[0])
         if bundle is None:
             return None
-        found.append(bundle)
+        found.append(_claimed(mesh, bundle))
+        waiting = [target for target in waiting if target not in bundle.targets]
     return found
 
 
-def _bundle(mesh: Mesh, edge: Edge, target: int | None) -> Bundle | None:
-    """The first candidate whose links all stay within the target, else the one with the least load."""
-    best: tuple[float, Bundle] | None = None
-    tried = 0
-    for path in _candidates(mesh, edge, target):
-        links = tuple(zip(path.places, path.places[1:], strict=False))
-        bundle = _coloured(mesh, Bundle(edge, (target,), links, path.lanes, path.stride, -1))
-        if bundle is None:
-            continue
-        words = hottest_words(mesh, bundle) + edge.bytes / mesh.bytes_per_word / path.lanes
-        tried += 1
-        if best is None or words < best[0]:
-            best = words, bundle
-        if words <= mesh.target_cycles or tried >= TRIES:
-            break
-    if best is None:
-        best = _detour(mesh, edge, target)
-    return _claimed(mesh, best[1]) if best else None
+def _bundle(mesh: Mesh, edge: Edge, waiting: Sequence[int | None]) -> Bundle | None:
+    """The candidate with the least load above the target time, then the most readers, then the fewest links."""
+    best: tuple[tuple[float, int, int], Bundle] | None = None
+    for target in waiting:
+        for path in islice(_paths(mesh, edge, target), max(8, TRIES // len(waiting))):
+            bundle = _coloured(mesh, _served(mesh, edge, path, target, waiting))
+            if bundle is None:
+                continue
+            words = hottest_words(mesh, bundle) + edge.bytes / mesh.bytes_per_word / path.lanes
+            excess = round(max(0.0, words - mesh.target_cycles), 3)
+            rank = (excess, -len(bundle.targets), len(bundle.links))
+            if best is None or rank < best[0]:
+                best = rank, bundle
+            if excess == 0.0 and len(waiting) == 1:
+                return bundle
+    return best[1] if best else None
 
 
-def _detour(mesh: Mesh, edge: Edge, target: int | None) -> tuple[float, Bundle] | None:
+def _paths(mesh: Mesh, edge: Edge, target: int | None) -> Iterator[Path]:
+    wanted = max(1, math.ceil(edge.bytes / mesh.bytes_per_word / mesh.target_cycles))
+    if edge.source is not None and target is not None:
+        return between(mesh.boxes[edge.source], mesh.boxes[target], wanted)
+    if target is not None:
+        return entering(mesh.boxes[target], wanted)
+    assert edge.source is not None
+    return leaving(mesh.boxes[edge.source], wanted, mesh.floor.width)
+
+
+def _served(mesh: Mesh, edge: Edge, path: Path, target: int | None, waiting: Sequence[int | None]) -> Bundle:
+    """The path as a bundle for its target and for every other reader that all its lanes pass."""
+    links = tuple(zip(path.places, path.places[1:], strict=False))
+    bundle = Bundle(edge, (target,), links, path.lanes, path.stride, -1)
+    if len(waiting) == 1 or not links:
+        return bundle
+    rows, columns = (grid.reshape(path.lanes, -1) for grid in _displaced(_routers(bundle), bundle))
+    others = []
+    for other in waiting:
+        if other is not None and other != target:
+            box = mesh.boxes[other]
+            inside = (rows >= box.row) & (rows < box.row + box.height)
+            inside &= (columns >= box.column) & (columns < box.column + box.width)
+            if inside.any(axis=1).all():
+                others.append(other)
+    return replace(bundle, targets=(target, *others))
+
+
+def _detour(mesh: Mesh, edge: Edge, target: int | None) -> Bundle | None:
     """One lane around what is in the way."""
     places = _around(mesh, edge, target)
     if places is None:
         return None
     links = tuple(zip(places, places[1:], strict=False))
-    bundle = _coloured(mesh, Bundle(edge, (target,), links, 1, (0, 0), -1))
-    return (0.0, bundle) if bundle else None
+    return _coloured(mesh, Bundle(edge, (target,), links, 1, (0, 0), -1))
 
 
 def _claimed(mesh: Mesh, bundle: Bundle) -> Bundle:
@@ -210,93 +215,13 @@ def hottest_words(mesh: Mesh, bundle: Bundle) -> float:
     return found
 
 
-def _candidates(mesh: Mesh, edge: Edge, target: int | None) -> Iterator[_Path]:
-    """Paths to try, the preferred ones first."""
-    wanted = mesh.wanted_lanes(edge.bytes)
-    if edge.source is None or target is None:
-        yield from _edge_paths(mesh, edge, target, wanted)
-    else:
-        a, b = mesh.boxes[edge.source], mesh.boxes[target]
-        for lanes in (wanted, 2 * wanted, 3 * wanted, *(wanted >> n for n in range(1, wanted.bit_length()))):
-            yield from _straight(a, b, lanes)
-            yield from _turning(a, b, lanes)
-
-
-def _edge_paths(mesh: Mesh, edge: Edge, target: int | None, wanted: int) -> Iterator[_Path]:
-    """Straight along rows: in from the west edge, or out to the east edge."""
-    box = mesh.boxes[target if target is not None else edge.source]  # type: ignore[index]
-    lanes = min(wanted, box.height)
-    while lanes >= 1:
-        for row in range(box.row, box.row + box.height - lanes + 1, max(1, lanes)):
-            first, last = (0, box.column) if target is not None else (box.column + box.width - 1, mesh.floor.width - 1)
-            yield _Path(tuple((row, column) for column in range(first, last + 1)), lanes, (1, 0))
-        lanes //= 2
-
-
-def _straight(a: Box, b: Box, lanes: int) -> Iterator[_Path]:
-    """Along rows or columns that both boxes share."""
-    low, high = max(a.row, b.row), min(a.row + a.height, b.row + b.height)
-    if high - low >= lanes:
-        start, end = (a.column + a.width - 1, b.column) if a.column < b.column else (a.column, b.column + b.width - 1)
-        for row in _spread(low, high - lanes):
-            yield _Path(_walk((row, start), (row, end), False), lanes, (1, 0))
-    low, high = max(a.column, b.column), min(a.column + a.width, b.column + b.width)
-    if high - low >= lanes:
-        start, end = (a.row + a.height - 1, b.row) if a.row < b.row else (a.row, b.row + b.height - 1)
-        for column in _spread(low, high - lanes):
-            yield _Path(_walk((start, column), (end, column), False), lanes, (0, 1))
-
-
-def _spread(low: int, high: int) -> list[int]:
-    """A few places between two, the middle first."""
-    middle = (low + high) // 2
-    return list(dict.fromkeys((middle, low, high, (low + middle) // 2, (middle + high) // 2)))
-
-
-def _turning(a: Box, b: Box, lanes: int) -> Iterator[_Path]:
-    """With one turn, between the squares of `lanes` x `lanes` cores of both boxes that lie nearest."""
-    if lanes > min(a.height, a.width, b.height, b.width):
-        return
-    (ra, rb), (ca, cb) = _facing(a.row, a.height, b.row, b.height, lanes), _facing(a.column, a.width, b.column, b.width,
-                                                                                   lanes)  # fmt: skip
-    falling = (rb - ra) * (cb - ca) > 0
-    stride = (1, -1) if falling else (1, 1)
-    shift = lanes - 1 if falling else 0
-    for column_first in (False, True):
-        yield _Path(_walk((ra, ca + shift), (rb, cb + shift), column_first), lanes, stride if lanes > 1 else (0, 0))
-
-
-def _facing(a: int, a_size: int, b: int, b_size: int, lanes: int) -> tuple[int, int]:
-    """First rows (or columns) of `lanes` in both ranges, as near to each other as can be."""
-    a_last, b_last = a + a_size - lanes, b + b_size - lanes
-    if a_last < b:
-        return a_last, b
-    if b_last < a:
-        return a, b_last
-    both = (max(a, b) + min(a_last, b_last)) // 2
-    return both, both
-
-
-def _walk(start: Place, end: Place, column_first: bool) -> tuple[Place, ...]:
-    """The routers from start to end with one turn."""
-    turn = (end[0], start[1]) if column_first else (start[0], end[1])
-    return (*_line(start, turn), *_line(turn, end)[1:])
-
-
-def _line(start: Place, end: Place) -> tuple[Place, ...]:
-    rows, columns = end[0] - start[0], end[1] - start[1]
-    count = abs(rows) + abs(columns)
-    down, right = (rows > 0) - (rows < 0), (columns > 0) - (columns < 0)
-    return tuple((start[0] + i * down, start[1] + i * right) for i in range(count + 1))
-
-
 def _tree(mesh: Mesh, edge: Edge) -> Bundle | None:
     """One tree with a lane: every reader is joined to the nearest router of the tree, the nearest reader first."""
-    if mesh.wanted_lanes(edge.bytes) > 1 or edge.source is None:
+    if edge.bytes > mesh.bytes_per_word * mesh.target_cycles or edge.source is None:
         return None
     source = mesh.boxes[edge.source]
-    targets = sorted((t for t in edge.targets if t is not None), key=lambda t: (distance(source, mesh.boxes[t]), t))
-    first = next(_candidates(mesh, Edge(edge.tensor, edge.source, (targets[0],), 1), targets[0]))
+    targets = sorted((t for t in edge.targets if t is not None), key=lambda t: (box_distance(source, mesh.boxes[t]), t))
+    first = next(between(source, mesh.boxes[targets[0]], 1))
     places, links = set(first.places), list(zip(first.places, first.places[1:], strict=False))
     reached = np.array(first.places)
     for target in targets[1:]:
@@ -314,9 +239,9 @@ def _branch(reached: npt.NDArray[np.int64], box: Box, places: set[Place]) -> tup
     column = np.clip(reached[:, 1], box.column, box.column + box.width - 1)
     nearest = int(np.argmin(abs(reached[:, 0] - row) + abs(reached[:, 1] - column)))
     start = (int(reached[nearest, 0]), int(reached[nearest, 1]))
-    walk = _walk(start, (int(row[nearest]), int(column[nearest])), False)
-    last = max(at for at, place in enumerate(walk) if place in places)
-    return walk[last:]
+    way = walk(start, (int(row[nearest]), int(column[nearest])), False)
+    last = max(at for at, place in enumerate(way) if place in places)
+    return way[last:]
 
 
 def _around(mesh: Mesh, edge: Edge, target: int | None) -> tuple[Place, ...] | None:

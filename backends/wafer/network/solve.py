@@ -253,4 +253,5 @@ def _facts(problem: _Problem, mesh: Mesh, bundles: Sequence[Bundle], boxes: Sequ
         "route_hop_bytes": sum(bundle.edge.bytes * len(bundle.links) for bundle in bundles),
         "colours_used": 1 + max((bundle.colour for bundle in bundles), default=-1),
         "hottest_link_words": float(mesh.load.max()),
+        "target_cycles": mesh.target_cycles,
     }
