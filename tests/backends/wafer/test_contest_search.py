@@ -1,0 +1,184 @@
+"""Trees, strips, annealing, adapters and the driver: legal, reproducible, and as good as they say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mapper.backends.wafer import slicing
+from mapper.backends.wafer.adapters import agree
+from mapper.backends.wafer.annealing import curve_table, forest_of, tree_of, wire_table
+from mapper.backends.wafer.bounds import Shortage
+from mapper.backends.wafer.contest import ContestRequest, ContestResult, place_contest
+from mapper.backends.wafer.kernels import Arguments
+from mapper.backends.wafer.shapes import Split
+from mapper.backends.wafer.solution import solution_json
+from mapper.backends.wafer.strips import place_strips, topological_order
+from mapper.backends.wafer.targets import free_sizing, protocol_sizing, targets
+from mapper.backends.wafer.trees import Box, Columns, Leaf, Rows, boxes_at, leaves, tree_curve
+from mapper.check_contest import check_contest, score_contest
+from mapper.frontends.kgraph import load
+from mapper.kgraph import KernelEdge, KernelGraph, KernelNode, Weights
+
+DATA = Path(__file__).parents[3] / "benchmarks" / "data" / "wafer"
+
+
+UNIT = Weights(Fraction(1), Fraction(1), Fraction(0))
+
+
+def chain(count: int, weights: Weights = UNIT, side: int = 60) -> KernelGraph:
+    nodes = tuple(KernelNode(i, f"k{i}", "conv", H=8, W=8, R=3, S=3, C=8, K=8 + i % 3) for i in range(count))
+    edges = tuple(KernelEdge(i, i + 1) for i in range(count - 1))
+    return KernelGraph("chain", side, side, 24576, weights, nodes, edges)
+
+
+def disjoint(boxes: list[Box]) -> bool:
+    return not any(
+        a.x < b.x + b.wide and b.x < a.x + a.wide and a.y < b.y + b.tall and b.y < a.y + a.tall
+        for i, a in enumerate(boxes)
+        for b in boxes[:i]
+    )
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=3, max_size=3))
+@settings(max_examples=40, deadline=None)
+def test_tree_curve_is_the_least_height_over_all_splits(sizes: list[tuple[int, int]]) -> None:
+    """Rigid leaves a, b, c: (a over b) beside c, by brute force over the split."""
+    width = height = 24
+    curves = [np.where(np.arange(width + 1) >= w, h, slicing.FAR).astype(np.int64) for w, h in sizes]
+    tree = Columns((Rows((Leaf(0), Leaf(1))), Leaf(2)))
+    found = tree_curve(tree, curves, height)
+    for w in range(width + 1):
+        best = min(max(curves[0][left] + curves[1][left], curves[2][w - left]) for left in range(w + 1))
+        assert found[w] == (best if best <= height else slicing.FAR)
+    placed = boxes_at(tree, curves, height, np.array([0]), np.array([0]), np.array([width]))
+    assert disjoint([Box(*(int(v[0]) for v in placed[k])) for k in range(3)])
+
+
+def test_order_keeps_chains_and_follows_inputs() -> None:
+    graph = load(DATA / "C.json")
+    order = topological_order(graph)
+    place = {kernel: i for i, kernel in enumerate(order)}
+    assert sorted(order) == list(range(100))
+    assert all(place[a] < place[b] for a, b in graph.wires)
+
+
+def test_strips_are_disjoint_and_hold_their_kernels() -> None:
+    graph = load(DATA / "A.json")
+    sizing = free_sizing(graph, Fraction(34496))
+    plan = place_strips(graph, sizing.menus)
+    assert plan is not None and disjoint(list(plan.boxes))
+    assert all(m.fits(b.wide, b.tall) for m, b in zip(sizing.menus, plan.boxes, strict=True))
+    assert sorted(leaves(plan.tree)) == list(range(16))
+
+
+def test_targets_rise_and_start_at_the_bound() -> None:
+    graph = chain(4)
+    rungs = [t for _, t in zip(range(20), targets(graph, Fraction(100)), strict=False)]
+    assert rungs[0] == 100 and rungs == sorted(set(rungs))
+
+
+def test_forest_and_tree_hold_the_same_kernels() -> None:
+    tree = Rows((Leaf(2), Columns((Leaf(0), Leaf(3), Leaf(1)))))
+    forest = forest_of(tree, 4, 0, 10)
+    assert leaves(tree_of(forest, int(forest.scalar[0]))) == (2, 0, 3, 1)
+
+
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every compiled function of the search replaced by the Python that it was compiled from."""
+    for name in dir(slicing):
+        function = getattr(slicing, name)
+        if hasattr(function, "py_func"):
+            monkeypatch.setattr(slicing, name, function.py_func)
+
+
+def annealed(graph: KernelGraph, moves: int, seed: int) -> tuple[float, list[int], list[int]]:
+    sizings = [free_sizing(graph, Fraction(t)) for t in (160, 200)]
+    order = tuple(Leaf(k) for k in topological_order(graph))
+    steps = slicing.Schedule(moves, 20.0, 0.5, 5.0, 50.0, 1.0, seed, 4)
+    forest = forest_of(Rows(order), len(graph.kernels), 1, graph.width)
+    cost, best, last = slicing.anneal(curve_table(graph, sizings), wire_table(graph), forest, steps)
+    return cost, best.left.tolist() + best.kernel.tolist(), last.left.tolist()
+
+
+def test_plain_python_anneals_to_the_same_tree_as_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = annealed(chain(6), 400, 3)
+    plain(monkeypatch)
+    assert annealed(chain(6), 400, 3) == fast
+
+
+def test_annealing_never_ends_above_its_start() -> None:
+    start, _, _ = annealed(chain(6), 0, 1)
+    cost, _, _ = annealed(chain(6), 20000, 1)
+    assert cost <= start
+
+
+def test_agreement_only_removes_adapters_and_stays_in_the_boxes() -> None:
+    graph = load(DATA / "K.json")
+    split = Split.of(graph, Fraction(1152))
+    sizing = free_sizing(graph, Fraction(1152))
+    plan = place_strips(graph, sizing.menus)
+    assert plan is not None
+    start = [m.fits(b.wide, b.tall) for m, b in zip(sizing.menus, plan.boxes, strict=True)]
+    given_start = [s for s in start if s is not None]
+    found = agree(graph, split, plan.boxes, given_start)
+
+    def units(chosen: list[tuple[Arguments, int]] | tuple[tuple[Arguments, int], ...]) -> int:
+        pairs = [(chosen[a][0], chosen[b][0]) for a, b in graph.wires]
+        return sum((a.h != b.h) + (a.w != b.w) + (a.writes != b.reads) for a, b in pairs)
+
+    assert units(found) <= units(given_start)
+    for (a, rotation), box in zip(found, plan.boxes, strict=True):
+        wide, tall = (a.wide, a.tall) if rotation == 0 else (a.tall, a.wide)
+        assert wide <= box.wide and tall <= box.tall
+
+
+def test_dear_adapters_give_a_common_protocol() -> None:
+    graph = chain(5, Weights(Fraction(1), Fraction(1), Fraction(10**6)))
+    sizing = protocol_sizing(graph, Fraction(300), topological_order(graph), Fraction(1))
+    chosen = [m.arguments[0] for m in sizing.menus]
+    assert all((a.h, a.w, a.writes) == (b.h, b.w, b.reads) for a, b in zip(chosen, chosen[1:], strict=False))
+
+
+@pytest.mark.parametrize("adapter", [0, 20])
+def test_fast_placements_are_legal_scored_alike_and_above_the_bound(adapter: int) -> None:
+    graph = chain(7, Weights(Fraction(1), Fraction(2), Fraction(adapter)))
+    result = place_contest(graph, ContestRequest(effort="fast"))
+    assert isinstance(result, ContestResult)
+    assert check_contest(graph, result.places) == ()
+    score = score_contest(graph, result.places)
+    assert (score.time, score.wirelength, score.adapter, score.score) == (
+        result.score.time,
+        result.score.wirelength,
+        result.score.adapter,
+        result.score.total,
+    )
+    assert result.bounds.score <= score.score and result.bounds.time <= score.time
+    assert result.bounds.wirelength <= score.wirelength
+
+
+def test_default_effort_repeats_its_bytes_and_is_no_worse_than_fast() -> None:
+    graph = chain(3)
+    fast, first, second = (place_contest(graph, ContestRequest(effort=e)) for e in ("fast", "default", "default"))
+    assert isinstance(fast, ContestResult) and isinstance(first, ContestResult) and isinstance(second, ContestResult)
+    assert solution_json(graph, first.places) == solution_json(graph, second.places)
+    assert first.score.total <= fast.score.total
+
+
+def test_a_name_does_not_change_the_placement() -> None:
+    graph = load(DATA / "K.json")
+    results = [place_contest(g, ContestRequest("fast")) for g in (graph, replace(graph, name="other"))]
+    assert all(isinstance(r, ContestResult) for r in results)
+    assert results[0].places == results[1].places  # type: ignore[union-attr]
+
+
+def test_lack_of_room_is_a_value() -> None:
+    graph = chain(60, side=20)
+    short = place_contest(graph, ContestRequest("fast"))
+    assert isinstance(short, Shortage) and short.resource == "elements" and short.demand > short.limit == 400
