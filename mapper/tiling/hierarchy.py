@@ -29,12 +29,14 @@ class Level:
 class SpatialAxis:
     """Copies along `axis` sit between level `below` and level `below + 1` (or the arithmetic units).
 
-    `reduces`: may the engine put a reducing loop on this axis, so that copies are combined on the way out?
+    May the engine put a reducing loop on this axis (`reduces`), so that copies are combined on the way out, or a loop
+    that selects outputs (`parallel`)?
     """
 
     axis: Axis
     below: int
     reduces: bool = True
+    parallel: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def _options(nest: Nest, axis: SpatialAxis) -> list[tuple[Spatial, ...]]:
 def _may_split(nest: Nest, axis: SpatialAxis, at: int) -> bool:
     if nest.ordered[at] or nest.extents[at] < 2:
         return False
-    return not nest.reducing[at] or (nest.mergeable and axis.reduces)
+    return (nest.mergeable and axis.reduces) if nest.reducing[at] else axis.parallel
 
 
 def _spatial(axis: SpatialAxis, loop: int, factor: int) -> Spatial:

@@ -55,7 +55,7 @@ class LaneRules:
         fan_out = (
             SpatialAxis(lane, 0, reduces=False),
             SpatialAxis(Axis("replica", room.replicas), 0, reduces=False),
-            SpatialAxis(Axis("row", rows), 0),
+            SpatialAxis(Axis("row", rows), 0, parallel=False),
             SpatialAxis(Axis("column", columns), 1, reduces=False),
         )
         return Hierarchy(levels, fan_out, self.machine.links.pj_per_byte_hop)
