@@ -119,16 +119,14 @@ def _degrees(problem: Problem) -> list[int]:
 
 
 def _by_degree(problem: Problem) -> list[int]:
-    """The busiest node first, then its busiest partners: the operations that symmetry confines."""
+    """The busiest node first, then its partners: the operations that symmetry confines."""
     degree = _degrees(problem)
     fixed = [i for i, operation in enumerate(problem.operations) if not operation.optional]
     if not fixed:
         return []
     root = max(fixed, key=lambda i: (degree[i], -i))
     partners = {r.reader for r in problem.reads if r.sources[0] == root}
-    partners |= {r.sources[0] for r in problem.reads if r.reader == root}
-    same_kind = [i for i in sorted(partners - {root}) if not problem.operations[i].optional]
-    return [root, *sorted(same_kind, key=lambda i: (-degree[i], i))]
+    return [root, *(i for i in sorted(partners - {root}) if not problem.operations[i].optional)]
 
 
 def _roots(problem: Problem, constraints: Sequence[Difference]) -> list[int]:

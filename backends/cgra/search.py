@@ -29,6 +29,7 @@ from .problem import Problem, direct_problem, routed_problem
 __all__ = ["Budget", "Find", "Search"]
 
 Variant = Literal["direct", "routed"]
+LARGE = 80  # operations of a body from which on the quick trials are spaced out
 LARGEST_EXHAUSTIVE = 400  # operations, optional MOVEs included, of a model that may refute for good
 
 
@@ -112,22 +113,25 @@ class Search:
         return self.interrupted or self.wall_limited
 
     def _climb(self, low: int, high: int) -> None:
-        """Quick trials upwards, in growing steps, until one finds a schedule."""
-        effort, reach = 0.15 + self.budget.climb * len(self.dfg.nodes) / 100, max(4, low // 2)
-        while self.best is None and not self.stopped and self.spent < self.budget.climbing:
+        """Quick trials upwards until one finds a schedule; larger steps and more effort per step for large bodies."""
+        size = len(self.dfg.nodes)
+        base, stride, reach = 0.15 + self.budget.climb * size / 100, 4 if size >= LARGE else 8, max(4, low)
+        for extra in range(1, 8):
             ii = low
             while ii <= min(high, low + reach):
-                if not self._settled(ii) and not self._try(ii, effort, list(self._quick(ii))):
+                effort = base * (ii / low) ** 1.5
+                if not self._settled(ii) and not self._try(ii, effort, [*self._quick(ii), *self._lifted(ii, extra)]):
                     if self.best is not None or self.stopped or self.spent >= self.budget.climbing:
                         return
-                    ii += ii // 8
+                    ii += max(1, low // stride) - 1
                 ii += 1
-            effort, reach = 2 * effort, 2 * reach
+            base, reach = 2 * base, 2 * reach
 
     def _descend(self, low: int) -> None:
         """All trials of the II below the incumbent, with growing effort, as long as they decide it."""
+        allowed = max(self.budget.total, self.spent + self.budget.total / 2)
         for effort in self.budget.descents:
-            while self.best is not None and not self.stopped and self.spent < self.budget.total:
+            while self.best is not None and not self.stopped and self.spent < allowed:
                 undecided = [ii for ii in range(low, self.best.ii) if not self._settled(ii)]
                 if not undecided:
                     return
@@ -188,24 +192,37 @@ class Search:
         """Trials near the incumbent; its MOVEs stay available."""
         assert self.best is not None
         find = self.best
+        slacks = (ii,) if len(self.direct.operations) < 40 else (4, ii)
         if find.moves or not conflict(self.direct, ii):
-            small = len(self.direct.operations) < 40
-            for slack in (ii,) if small else (4, ii):
+            for slack in slacks:
                 yield Rung(f"near-{find.ii}-{slack}", lambda: find.problem, slack, near=True)
+        if self._room(ii) and not find.moves:
+            for slack in slacks:
+                yield Rung(f"near-moves-{find.ii}-{slack}", lambda: self._every(ii), slack, near=True)
 
     def _quick(self, ii: int) -> Iterator[Rung]:
         """Trials that find, cheapest first."""
         corner = self._corner_side(ii) < max(self.fabric.rows, self.fabric.columns)
-        slacks = (0, ii) if len(self.direct.operations) < 80 else (0, 4, ii)
+        slacks = (0, ii) if len(self.direct.operations) < LARGE else (0, 4)
+        if len(self.direct.operations) >= LARGE and any(
+            name == "direct-0" for lower, name in self._failed if lower < ii
+        ):
+            slacks = (4,)  # what the shortest length lacks at one II it seldom has at the next
         if not conflict(self.direct, ii):
             if corner:
-                yield Rung("corner-0", lambda: self.direct, 0, corner=True)
-                yield Rung("corner-ii", lambda: self.direct, ii, corner=True)
+                yield Rung("corner-0", lambda: self.direct, 0, 4.0, corner=True)
+                yield Rung("corner-ii", lambda: self.direct, ii, 4.0, corner=True)
             for slack in () if corner else slacks:
                 yield Rung(f"direct-{slack}", lambda: self.direct, slack)
-        if self._room(ii):
+        if self._room(ii) and (conflict(self.direct, ii) or len(self.direct.operations) < LARGE):
             yield Rung("lean-0", lambda: self._lean(ii), 0, 0.5, corner=corner)
             yield Rung("lean-ii", lambda: self._lean(ii), ii, corner=corner)
+
+    def _lifted(self, ii: int, extra: int) -> Iterator[Rung]:
+        """MOVEs on every value, `extra` more than the bound puts there, where a few were refuted."""
+        if self._room(ii):
+            corner = self._corner_side(ii) < max(self.fabric.rows, self.fabric.columns)
+            yield Rung(f"lifted-{extra}", lambda: self._every(ii, extra), ii, 2.0, corner=corner, after="lean-ii")
 
     def _thorough(self, ii: int) -> Iterator[Rung]:
         """Trials that decide, or find what the quick ones cannot."""
@@ -248,9 +265,9 @@ class Search:
         needed = self.moves_bound(ii)[1]
         return self._routed([m or int(r >= 3) for m, r in zip(needed, readers, strict=True)])
 
-    def _every(self, ii: int) -> Problem:
-        """One MOVE more than the bound puts there, for every value."""
-        return self._routed([m + 1 for m in self.moves_bound(ii)[1]])
+    def _every(self, ii: int, extra: int = 1) -> Problem:
+        """`extra` MOVEs more than the bound puts there, for every value."""
+        return self._routed([m + extra for m in self.moves_bound(ii)[1]])
 
     def _exhaustive(self, ii: int) -> Problem:
         """As many MOVEs on every value as there is room for."""

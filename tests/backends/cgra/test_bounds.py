@@ -27,7 +27,7 @@ def ring(latency_nodes: int, distance: int) -> Dfg:
 
 def test_recurrence_is_cycle_length_over_distance() -> None:
     assert recurrence_bound(direct_problem(ring(7, 2), FOUR)).ii == 4
-    assert "0, 1, 2, 3, 4, 5, 6" in recurrence_bound(direct_problem(ring(7, 1), FOUR)).detail
+    assert "1, 2, 3, 4, 5, 6, 0" in recurrence_bound(direct_problem(ring(7, 1), FOUR)).detail
 
 
 def test_lifetime_of_unequal_paths() -> None:
@@ -82,7 +82,8 @@ def test_confinement_respects_what_breaks_symmetry() -> None:
     assert confine(body, [0, 1])[0] == (0,)
     memory = Fabric("torus", 4, 4, classes=(PeClass(), PeClass("m", frozenset({"a", "b"}), (), "column 1")))
     kept = confine(direct_problem(body.dfg, memory), [0])[0]
-    assert {pe % 4 for pe in kept} == {0, 1, 3} or {pe % 4 for pe in kept} == {0, 1, 2}
+    assert {pe // 4 for pe in kept} == {0}, "shifts along columns remain, others would move the special column"
+    assert {pe % 4 for pe in kept} == {0, 1, 2, 3}
 
 
 @settings(max_examples=60, deadline=None)
