@@ -13,6 +13,7 @@ no-good or a fixed node, so it holds for every legal placement (with the memory 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -43,6 +44,7 @@ FIRST_SLICE = 0.6  # effort of the first whole-model attempt
 FIRST_WINDOW, SQUEEZE_EFFORT = 10, 0.5  # rows, effort
 POLISHED_WINDOW, POLISH_EFFORT = 8, 0.1
 PATIENCE = 6  # effort that windows may spend on one row, in whole-model slices
+GATHER: tuple[Objective, ...] = ("early", "late")
 CROWDED = 0.85  # share of exe slots in use from which free slots are what a squeeze lacks
 HOP_WINDOW, HOP_SLICE = 10, 0.2
 
@@ -50,13 +52,15 @@ HOP_WINDOW, HOP_SLICE = 10, 0.2
 @dataclass(frozen=True, slots=True)
 class KernelRequest:
     """What is asked: at most `rows_limit` rows; `pins` keeps or drops the positions asked for in the body;
-    `enforce_share` demands that every region of known need gets its share of local memory."""
+    `enforce_share` demands that every region of known need gets its share of local memory; `wall_seconds` is a
+    safety net that is not deterministic."""
 
     rows_limit: int = ROWS
     effort: Effort = "default"
     seed: int = 0
     pins: Literal["keep", "drop"] = "drop"
     enforce_share: bool = True
+    wall_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +95,16 @@ class _Search:
     realiser: Realiser
     request: KernelRequest
     best: Realised
-    bound: int
+    floor: int  # rows that are needed without any search
+    bound: int  # the same, raised by refutations
     budget: float
+    deadline: float | None
     copies: tuple[tuple[int, ...], ...]
     fixed_rows: Mapping[int, int]
     nogoods: list[frozenset[int]] = field(default_factory=list)
     calls: int = 0
+    interrupted: bool = False
+    wall_limited: bool = False
 
     @property
     def rows(self) -> int:
@@ -105,7 +113,15 @@ class _Search:
     def limits(self, effort: float, workers: int = WORKERS) -> Limits:
         self.calls += 1
         left = max(self.budget, 0.01)
-        return Limits(effort=min(effort, left), workers=workers, seed=self.request.seed + self.calls)
+        wall = None if self.deadline is None else self.deadline - time.monotonic()
+        return Limits(min(effort, left), workers, self.request.seed + self.calls, wall)
+
+    def charge(self, answer: Answer) -> None:
+        """Takes the answer's effort off the budget; a stop from outside ends it."""
+        self.interrupted |= answer.interrupted
+        self.wall_limited |= answer.wall_limited or (self.deadline is not None and time.monotonic() > self.deadline)
+        stopped = self.interrupted or self.wall_limited
+        self.budget = 0.0 if stopped else self.budget - answer.effort - CALL_COST
 
     def accept(self, answer: Answer, *, hops: bool = True) -> bool:
         """Realise a found plan and keep it unless it is worse in rows, then `hops`; a row that fails is a no-good."""
@@ -128,12 +144,13 @@ class _Search:
 def map_kernel(dfg: Dfg, request: KernelRequest | None = None) -> KernelResult | DoesNotFit:
     """Place and route `dfg`; deterministic for equal body, request and version."""
     request = request or KernelRequest()
+    deadline = None if request.wall_seconds is None else time.monotonic() + request.wall_seconds
     body = Body(dfg, request.enforce_share)
     bounds = Bounds(body)
     obstacle = _obstacle(body, bounds, request)
     if obstacle is not None:
         return obstacle
-    search = _started(body, bounds, request)
+    search = _started(body, bounds, request, deadline)
     if search is None:
         return DoesNotFit("registers of a row", REGISTERS + 1, REGISTERS, "split the loop body or raise --effort")
     _shorten(search)
@@ -161,7 +178,7 @@ def _is_self_update(body: Body, src: int, dst: int) -> bool:
 # ---- the first plan
 
 
-def _started(body: Body, bounds: Bounds, request: KernelRequest) -> _Search | None:
+def _started(body: Body, bounds: Bounds, request: KernelRequest, deadline: float | None) -> _Search | None:
     """A search with a legal plan in hand: the best list schedule, else one that a whole model finds."""
     pins = {i: pin for i in body.ids if (pin := body.dfg[i].pin) is not None}
     kept = pins if request.pins == "keep" else {}
@@ -178,7 +195,7 @@ def _started(body: Body, bounds: Bounds, request: KernelRequest) -> _Search | No
     if first is None:
         return None
     copies = () if kept else interchangeable(body)
-    return _Search(body, bounds, realiser, request, first, bound, budget, copies, fixed)
+    return _Search(body, bounds, realiser, request, first, bound, bound, budget, deadline, copies, fixed)
 
 
 def _list_schedules(body: Body, bounds: Bounds, request: KernelRequest) -> list[RowPlan]:
@@ -219,7 +236,8 @@ def _shorten(search: _Search) -> None:
         before = search.rows
         _try_whole(search, effort)
         _raise_bound(search, effort / 2)
-        _squeeze_windows(search, PATIENCE * effort, keep)
+        for gather in GATHER:
+            _squeeze_windows(search, PATIENCE * effort / len(GATHER), keep, gather)
         effort = effort if search.rows < before else 2 * effort
 
 
@@ -247,18 +265,18 @@ def _whole(search: _Search, rows: int, effort: float) -> Answer:
     spans = _spans(search.body, search.bounds, rows, search.fixed_rows)
     model = RowModel(search.body, rows, spans, interchangeable=search.copies)
     answer = ask(model, search.limits(effort))
-    search.budget -= answer.effort + CALL_COST
+    search.charge(answer)
     return answer
 
 
-def _squeeze_windows(search: _Search, effort: float, keep: float) -> None:
+def _squeeze_windows(search: _Search, effort: float, keep: float, gather: Objective) -> None:
     """Windows all over the plan, grown after a quick refutation and cut after a time-out; polished in between."""
     patience = effort  # renewed by every row that is gained
     height = FIRST_WINDOW
     draw = random.Random(search.request.seed + search.calls)
-    objectives: tuple[Objective, ...] = ("hops",)
-    if search.bounds.slot_rows > CROWDED * search.rows:
-        objectives = ("hops", "hops", "early", "late")
+    crowded = search.bounds.slot_rows > CROWDED * search.rows
+    if crowded:
+        _sweep(search, gather, keep)
     while patience > 0 and search.budget > keep and search.rows > search.bound:
         before = search.budget
         height = min(max(height, 5), search.rows - 1)
@@ -270,17 +288,30 @@ def _squeeze_windows(search: _Search, effort: float, keep: float) -> None:
                 continue
             quick = answer.effort < 0.3 * SQUEEZE_EFFORT
             height += 1 if answer.status == "refuted" and quick else -1 if answer.status == "unknown" else 0
-        window = Window(draw.randint(0, max(0, search.rows - POLISHED_WINDOW)), POLISHED_WINDOW)
-        objective = draw.choice(objectives)
-        better = partial(polish, objective=objective)
-        search.accept(_move(search, better, window, search.limits(POLISH_EFFORT, 1)), hops=objective == "hops")
+        objective: Objective = draw.choice(("hops", gather)) if crowded else "hops"
+        _improve(search, objective, draw.randint(0, max(0, search.rows - POLISHED_WINDOW)))
         patience -= before - search.budget
+
+
+def _sweep(search: _Search, gather: Objective, keep: float) -> None:
+    """Passes free exe slots from window to window towards one end of the plan."""
+    starts = range(0, max(1, search.rows - POLISHED_WINDOW // 2), POLISHED_WINDOW // 2)
+    for start in starts if gather == "early" else reversed(starts):
+        if search.budget > keep:
+            _improve(search, gather, start)
+
+
+def _improve(search: _Search, objective: Objective, start: int) -> None:
+    """Polishes one window; gathering slots may cost hops, which are repaired at the end."""
+    move = partial(polish, objective=objective)
+    answer = _move(search, move, Window(start, POLISHED_WINDOW), search.limits(POLISH_EFFORT, 1))
+    search.accept(answer, hops=objective == "hops")
 
 
 def _move(search: _Search, move: Callable[..., Answer], window: Window, limits: Limits) -> Answer:
     nogoods, fixed = tuple(search.nogoods), frozenset(search.fixed_rows)
     answer: Answer = move(search.body, search.bounds, search.best.plan, window, limits, nogoods, fixed)
-    search.budget -= answer.effort + CALL_COST
+    search.charge(answer)
     return answer
 
 
@@ -302,7 +333,7 @@ def _lower_hops(search: _Search) -> None:
 
 
 def _result(search: _Search) -> KernelResult:
-    by_bound = search.rows <= search.bounds.rows
+    by_bound = search.rows <= search.floor
     refuted = search.rows <= search.bound
     proof: Proof = "bound" if by_bound else "none" if not refuted else "exhausted"
     if proof == "exhausted" and _refuted_again(search):
@@ -314,6 +345,8 @@ def _result(search: _Search) -> KernelResult:
         bound=search.bound,
         proof=proof,
         seed=search.request.seed,
+        interrupted=search.interrupted,
+        wall_limited=search.wall_limited,
     )
     share = None if not body.share_known else _share_holds(search)
     hops = count_hops(body, plan)
@@ -321,7 +354,7 @@ def _result(search: _Search) -> KernelResult:
 
 
 def _refuted_again(search: _Search) -> bool:
-    """The refutation once more, with another seed, without presolve and without ordering the copies."""
+    """The refutation once more, with another seed and without presolve."""
     if search.request.effort != "max":
         return False
     rows = search.rows - 1
@@ -342,6 +375,8 @@ def _share_holds(search: _Search) -> bool:
 def _why(search: _Search) -> str:
     if search.rows <= search.bounds.rows:
         return f"{search.rows} rows are needed by {search.bounds.reason}"
+    if search.rows <= search.floor:
+        return f"{search.rows} rows are needed by the positions that are kept"
     if search.rows <= search.bound:
         return f"{search.rows - 1} rows were refuted by exhausting the row model"
     return f"{search.bound}..{search.rows - 1} rows are open: the search ended at its effort limit"

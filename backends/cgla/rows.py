@@ -74,6 +74,7 @@ class RowModel:
         self._folding()
         self._one_direct_store()
         self._exe_and_cex_slots()
+        self._cumulative_slots()
         self._memory_units()
         live = self._live_values()
         self._registers(live)
@@ -84,11 +85,12 @@ class RowModel:
         self._set_objective(objective, live)
 
     def _set_objective(self, objective: Objective, live: Mapping[int, Sequence[Expression]]) -> None:
-        """Fewest live values; or all nodes as far up, or down, as they go, which gathers free slots at one end."""
+        """Fewest live values; or exe nodes as far up, or down, as they go, which gathers free slots at one end."""
         if objective == "hops":
             self.model.minimize(sum(term for terms in live.values() for term in terms))
         elif objective != "none":
-            above = sum(len(self.body.groups[g]) * var for (g, _), var in self._below.items())
+            exes = {g: sum(self.body.kind(i) == "exe" for i in nodes) for g, nodes in self.body.groups.items()}
+            above = sum(exes[g] * var for (g, _), var in self._below.items())
             self.model.minimize(-above if objective == "early" else above)
 
     # ---- variables
@@ -197,6 +199,24 @@ class RowModel:
             self._at_most(nodes, row, COLUMNS)
         for row, nodes in enumerate(self._in_row(i for i in ids if dfg[i].op == "LDDMQ")):
             self._at_most(nodes, row, 1)
+
+    def _cumulative_slots(self) -> None:
+        """Implied, but seen by propagation only if said: of the exe nodes that can move, no more lie above or below a
+        row than the free slots there: sum of below[i, r] <= free slots up to r, and likewise beneath it."""
+        exes = [i for i in self.body.ids if self.body.kind(i) == "exe"]
+        moving = [i for i in exes if self.first(i) < self.last(i)]
+        if not moving:
+            return
+        free = [COLUMNS] * self.rows
+        free[0] -= self.body.dfg.loop_levels
+        for i in exes:
+            if self.first(i) == self.last(i):
+                free[self.first(i)] -= 1
+        start, end = min(self.first(i) for i in moving), max(self.last(i) for i in moving)
+        for row in range(start, end):
+            above = sum(self.below(i, row) for i in moving)
+            self.model.add(above <= sum(free[start : row + 1]))
+            self.model.add(above >= len(moving) - sum(free[row + 1 : end + 1]))
 
     # ---- memory units and the split of local memory (rules 12-14, 16, 17)
 

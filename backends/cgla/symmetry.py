@@ -23,7 +23,16 @@ LARGEST_COMPONENT = 200
 
 
 def interchangeable(body: Body) -> tuple[tuple[int, ...], ...]:
-    """Tuples of nodes, one per copy of a part, whose copies may be permuted freely."""
+    """Tuples of nodes, one per copy of a part, whose copies may be permuted freely: one anchor node for each part."""
+    return tuple(sorted(min(part, key=lambda images: _anchor_rank(body, images)) for part in copies_of_parts(body)))
+
+
+def _anchor_rank(body: Body, images: tuple[int, ...]) -> tuple[int, int]:
+    return -len(body.sources[images[0]]), -images[0]
+
+
+def copies_of_parts(body: Body) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    """Per part that has copies: for each of its nodes the tuple (node, its image in each further copy)."""
     graph = _graph(body)
     colour = _refined(graph)
     for vertex, number in colour.items():
@@ -34,10 +43,10 @@ def interchangeable(body: Body) -> tuple[tuple[int, ...], ...]:
     for component in nx.weakly_connected_components(moving):
         key = tuple(sorted(colour[v] for v in component))
         parts[key].append(moving.subgraph(component))
-    found: list[tuple[int, ...]] = []
+    found: list[tuple[tuple[int, ...], ...]] = []
     for copies in parts.values():
         if len(copies) > 1 and len(copies[0]) <= LARGEST_COMPONENT:
-            found += _images(body, sorted(copies, key=_smallest))
+            found += _isomorphic(sorted(copies, key=_smallest))
     return tuple(sorted(found))
 
 
@@ -108,15 +117,13 @@ def _numbered(keys: Mapping[tuple[str, int], tuple[object, ...]]) -> dict[tuple[
     return {vertex: numbers[key] for vertex, key in keys.items()}
 
 
-def _images(body: Body, copies: list[nx.DiGraph]) -> list[tuple[int, ...]]:
-    """One tuple (node, its image in each copy) per class of truly isomorphic copies."""
-    found: list[tuple[int, ...]] = []
+def _isomorphic(copies: list[nx.DiGraph]) -> list[tuple[tuple[int, ...], ...]]:
+    """Truly isomorphic copies, as tuples (node, its image in each further copy) per node of the first copy."""
+    found: list[tuple[tuple[int, ...], ...]] = []
     left = copies
     while left:
         first, others, left = left[0], left[1:], []
-        nodes = [v for v in first if v[0] == "node"]
-        anchor = max(nodes, default=None, key=lambda v: (len(body.sources[v[1]]), v))
-        images = []
+        images = {v[1]: [v[1]] for v in first if v[0] == "node"}
         for other in others:
             matcher = DiGraphMatcher(
                 first, other, categorical_node_match("colour", -1), categorical_edge_match("role", "")
@@ -124,8 +131,9 @@ def _images(body: Body, copies: list[nx.DiGraph]) -> list[tuple[int, ...]]:
             image = next(matcher.isomorphisms_iter(), None)
             if image is None:
                 left.append(other)
-            elif anchor is not None:
-                images.append(image[anchor][1])
-        if anchor is not None and images:
-            found.append((anchor[1], *images))
+                continue
+            for i in images:
+                images[i].append(image["node", i][1])
+        if any(len(copies_of_node) > 1 for copies_of_node in images.values()):
+            found.append(tuple(tuple(images[i]) for i in sorted(images)))
     return found

@@ -47,6 +47,8 @@ class Answer:
     status: Literal["found", "refuted", "unknown"]
     plan: RowPlan | None
     effort: float
+    interrupted: bool = False
+    wall_limited: bool = False
 
 
 def squeeze(
@@ -100,4 +102,5 @@ def ask(model: RowModel, limits: Limits) -> Answer:
     if solution is None:
         return Answer("refuted", None, 0.0)
     status: Literal["refuted", "unknown"] = "refuted" if solution.status == "infeasible" else "unknown"
-    return Answer("found" if plan else status, plan, solution.deterministic_time)
+    stopped = solution.interrupted, solution.wall_limited
+    return Answer("found" if plan else status, plan, solution.deterministic_time, *stopped)
