@@ -19,7 +19,7 @@ from .walk import MOST_NODES, Frame, FunctionKey
 
 __all__ = ["call_frame", "check_expansion", "onnx_type", "schema_body", "schema_of"]
 
-DEEPEST_NESTING = 64
+DEEPEST_NESTING = 16
 
 
 def check_expansion(model: ModelProto, functions: Mapping[FunctionKey, FunctionProto]) -> None:

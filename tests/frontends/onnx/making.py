@@ -14,11 +14,9 @@ FLOAT = TensorProto.FLOAT
 
 
 def model(nodes, inputs, outputs, initializers=(), opset=18, functions=(), domains=()) -> ModelProto:
-    """A model; `inputs` maps names to shapes (or (type, shape)), `outputs` lists names, initializers are arrays by name."""
+    """A model; `inputs` maps names to shapes or (type, shape), `outputs` lists names, `initializers` maps to arrays."""
     ins = [
-        helper.make_tensor_value_info(
-            n, *(s if isinstance(s, tuple) and s and not isinstance(s[-1], int) else (FLOAT, s))
-        )
+        helper.make_tensor_value_info(n, *(s if s and isinstance(s[-1], tuple) else (FLOAT, s)))
         for n, s in dict(inputs).items()
     ]
     outs = [helper.make_tensor_value_info(n, FLOAT, None) for n in outputs]

@@ -164,7 +164,8 @@ def test_quantised_convolution_pads_with_its_zero_point() -> None:
 REFUSALS = {
     "an operator that nobody knows": (node("Frobnicate", "x"), r"operator ai\.onnx\.Frobnicate .* is not known"),
     "a shape that only run time knows": (
-        node("Reshape", ["x", "x2"]), r"Reshape takes its shape from 'x2', which is known at run time only \(Reshape_0\)"),
+        node("Reshape", ["x", "x2"]),
+        r"Reshape takes its shape from 'x2', which is known at run time only \(Reshape_0\)"),
     "matrices that do not multiply": (node("MatMul", "xx"), r"matrices \[2, 3\] and \[2, 3\] do not multiply"),
     "an axis too far": (node("Softmax", "x", axis=2), r"axis 2 of a tensor of rank 2"),
 }  # fmt: skip
