@@ -203,7 +203,7 @@ class Search:
     def _quick(self, ii: int) -> Iterator[Rung]:
         """Trials that find, cheapest first."""
         corner = self._corner_side(ii) < max(self.fabric.rows, self.fabric.columns)
-        slacks = (0, ii) if len(self.direct.operations) < LARGE else (0, 4)
+        slacks: tuple[int, ...] = (0, ii) if len(self.direct.operations) < LARGE else (0, 4)
         if len(self.direct.operations) >= LARGE and any(
             name == "direct-0" for lower, name in self._failed if lower < ii
         ):
