@@ -78,7 +78,7 @@ class GridRules:
         phases = (
             Phase("CONF", "grid", math.ceil(configuration_bytes / rate)),
             Phase("EXEC", "grid", execute),
-            Phase("DMA", "dma", math.ceil(self._transferred(graph, plan) / rate)),
+            Phase("DMA", "dma", math.ceil((self._transferred(graph, plan) + configuration_bytes) / rate)),
         )
         return phases, 1, configuration_bytes
 
