@@ -38,7 +38,10 @@ def residual() -> Graph:
     side, width = 8, 4
     names = {"x": 3, "a": width, "b": width, "c": width}
     tensors = [Tensor(n, (c, side, side), "float32", "input" if n == "x" else "activation") for n, c in names.items()]
-    tensors += [Tensor(f"{n}.weight", (width, c, 3, 3), "float32", "weight") for n, c in zip("abc", (3, width, width))]
+    tensors += [
+        Tensor(f"{n}.weight", (width, c, 3, 3), "float32", "weight")
+        for n, c in zip("abc", (3, width, width), strict=True)
+    ]
     ops = (
         conv("a", "x", "a", 3, width, side),
         conv("b", "a", "b", width, width, side),
