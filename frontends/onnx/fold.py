@@ -180,7 +180,8 @@ def _output_elements(node: Node, values: list[Array | None]) -> int | None:
         return max(0, math.ceil((limit - start) / delta)) if delta else None
     if node.op_type == "Gather":
         axis = node.int("axis") % max(present[0].ndim, 1)
-        return int(present[1].size * max(1, present[0].size // max(1, present[0].shape[axis] if present[0].ndim else 1)))
+        extent = present[0].shape[axis] if present[0].ndim else 1
+        return int(present[1].size * max(1, present[0].size // max(1, extent)))
     if node.op_type in _CAN_BROADCAST:
         rank = max(v.ndim for v in present)
         shapes = [(1,) * (rank - v.ndim) + v.shape for v in present]

@@ -1,11 +1,12 @@
 """Elementwise operators become part of the operator that makes their input, so that the value never leaves it.
 
-A consumer fuses if it reads, in place and once per element, a tensor that nobody else wants. Its body then runs on
+A consumer fuses if it reads, in place, a tensor that nobody else wants. Its body then runs on
 the value that the producer would have written: in the producer's tail where elements are combined, in its body
 elsewhere. The fused nest stands where the consumer stood, so its other operands are ready.
 
-In place means: the consumer visits element (i, j, ..) of the tensor exactly when it writes its own element (i, j, ..),
-and each dimension is one loop, in both. Rounding to the type of the vanished tensor is kept where it would show.
+In place means: the consumer's loops are the tensor's dimensions, one each, in any order, so each element is read once;
+a transpose that follows a product becomes the order in which the product writes. Rounding to the type of the vanished
+tensor is kept where it would show.
 """
 
 from __future__ import annotations
@@ -17,14 +18,11 @@ from mapper.index import Index
 from mapper.ir import Access, AnyOp, Graph, Op
 from mapper.scalar import Acc, Arg, Call, Cast, Const, Counter, Scalar, parts, substitute
 
+from .types import dimension_loops, type_of
+
 __all__ = ["fuse_elementwise"]
 
 LARGEST_BODY = 96
-_KEEPS_TYPE = frozenset(
-    ["add", "sub", "mul", "div", "neg", "max", "min", "pow", "mod", "abs", "sign", "reciprocal", "square", "sqrt"]
-    + ["exp", "log", "log1p", "erf", "sigmoid", "tanh", "softplus", "sin", "cos", "tan", "floor", "ceil", "round"]
-    + ["trunc", "where"]
-)
 
 
 def fuse_elementwise(graph: Graph) -> Graph:
@@ -62,21 +60,11 @@ def _fusable_inputs(op: AnyOp, place: Mapping[str, int], readers: Mapping[str, i
 
 def is_elementwise(op: Op) -> bool:
     """One value per point, nothing combined, no loop ordered, no read through an index, each loop a dimension."""
-    if op.combiner is not None or op.tail is not None or any(loop.ordered for loop in op.loops) or op.is_movement:
+    if op.combiner is not None or op.tail is not None or any(loop.ordered for loop in op.loops):
         return False
-    plain = _dimension_loops(op.write)
+    plain = dimension_loops(op.write)
     gathers = any(i.gathered for read in op.reads for i in read.index)
     return plain is not None and len(plain) == len(op.loops) and not gathers
-
-
-def _dimension_loops(access: Access) -> tuple[str, ...] | None:
-    """The loop of each dimension, if every dimension is exactly one loop of its own and nothing guards."""
-    names: list[str] = []
-    for index in access.index:
-        if index.const or len(index.terms) != 1 or index.terms[0][1] != 1 or not isinstance(index.terms[0][0], str):
-            return None
-        names.append(index.terms[0][0])
-    return tuple(names) if len(set(names)) == len(names) and not access.guards else None
 
 
 def _write_map(producer: Op) -> tuple[Index, ...] | None:
@@ -92,10 +80,12 @@ def _fused(graph: Graph, producer: Op, consumer: Op, name: str) -> Op | None:
     """The producer with the consumer's arithmetic added, or None where that is not the same computation."""
     target = _write_map(producer)
     reads = [read for read in consumer.reads if read.tensor == name]
-    loops = _dimension_loops(consumer.write)
-    if target is None or loops is None or any(read != reads[0] for read in reads) or name in producer.inputs:
+    if target is None or any(read != reads[0] for read in reads) or name in producer.inputs:
         return None
-    if reads[0].index != consumer.write.index or reads[0].guards or not _covers(graph, producer):
+    loops = dimension_loops(reads[0])
+    if loops is None or not _covers(graph, producer) or len(loops) != len(consumer.loops):
+        return None
+    if tuple(consumer.extents[each] for each in loops) != graph.tensor(name).shape:
         return None
     if producer.combiner is not None and producer.combiner.kind.startswith("arg"):
         return None
@@ -163,21 +153,4 @@ def _renamed_counters(body: Scalar, names: Mapping[str, Index]) -> Scalar | None
 def _rounded(graph: Graph, producer: Op, value: Scalar, dtype: str) -> Scalar:
     """`value`, cast to the type that the vanished tensor had unless it is of that type already."""
     held = producer.combiner.accumulator if producer.combiner is not None else None
-    return value if _type_of(graph, producer, value, held) == dtype else Cast(dtype, value)
-
-
-def _type_of(graph: Graph, op: Op, value: Scalar, held: str | None) -> str | None:
-    """The element type of a tree where that is certain; constants take any ("")."""
-    if isinstance(value, Arg):
-        return graph.tensor(op.reads[value.read].tensor).dtype
-    if isinstance(value, Acc):
-        return held
-    if isinstance(value, Cast):
-        return value.dtype
-    if isinstance(value, Const):
-        return ""
-    if isinstance(value, Call) and value.function in _KEEPS_TYPE:
-        operands = value.args[1:] if value.function == "where" else value.args
-        found = {_type_of(graph, op, operand, held) for operand in operands} - {""}
-        return found.pop() if len(found) == 1 else None
-    return None
+    return value if type_of(graph, producer, value, held) == dtype else Cast(dtype, value)

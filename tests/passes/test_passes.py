@@ -8,7 +8,7 @@ import pytest
 from mapper.index import constant, loop
 from mapper.interpret import run
 from mapper.ir import Access, Combiner, Graph, Loop, Op, SourceNode, Tensor, View
-from mapper.passes import account, fold_scales, fuse_elementwise, optimise, prepare, remove_dead
+from mapper.passes import account, fold_scales, forward_reads, fuse_elementwise, optimise, prepare, remove_dead
 from mapper.scalar import Acc, Arg, Call, Cast
 
 RNG = np.random.default_rng(11)
@@ -182,3 +182,64 @@ def test_constants_index_zero_are_covered() -> None:
     after = fuse_elementwise(before)
     assert len(after.ops) == 1
     same(before, after)
+
+
+def transposed_product() -> Graph:
+    """x W with W given as [n, k] and transposed by a nest of its own."""
+    i, j = loop("i"), loop("j")
+    turn = Op("turn", "Transpose", (Loop("i", 5), Loop("j", 4)), (Access("u", (j, i)),), Access("t", (i, j)), Arg(0),
+              sources=("turn",))  # fmt: skip
+    u = Tensor("u", (4, 5), F, "input")
+    found = tensors(x=(3, 5), t=(5, 4), y=(3, 4))
+    return Graph("g", (*found, u), (turn, matmul("mm", "y", "x", "t")), ("x", "u"), ("y",))
+
+
+def test_a_transposed_operand_is_read_where_it_lies() -> None:
+    before = transposed_product()
+    (op,) = forward_reads(before).ops
+    assert isinstance(op, Op) and op.reads[1] == Access("u", (loop("n"), loop("k")))
+    assert op.sources == ("mm", "turn")
+    same(before, forward_reads(before))
+
+
+def test_a_copy_that_somebody_needs_whole_stays() -> None:
+    before = transposed_product()
+    view = View("v", "Reshape", "t", "z", ("v",))
+    more = Graph("g", (*before.tensors, Tensor("z", (20,), F)), (*before.ops, view), ("x", "u"), ("y", "z"))
+    assert forward_reads(more) == more
+
+
+def test_dequantised_weights_move_as_bytes() -> None:
+    i, j = loop("i"), loop("j")
+    body = Call("mul", (Cast(F, Call("sub", (Cast("int32", Arg(0)), Arg(1)))), Arg(2)))
+    wide = Op("dq", "DequantizeLinear", (Loop("i", 5), Loop("j", 4)),
+              (Access("q", (i, j)), Access("Z", (j,)), Access("S", (j,))), Access("t", (i, j)), body, sources=("dq",))  # fmt: skip
+    found = (
+        Tensor("q", (5, 4), "int8", "weight"),
+        Tensor("Z", (4,), "int32", "weight"),
+        *tensors(x=(3, 5), S=(4,), t=(5, 4), y=(3, 4)),
+    )
+    before = Graph("g", found, (wide, matmul("mm", "y", "x", "t")), ("x",), ("y",))
+    after = forward_reads(before)
+    (op,) = after.ops
+    assert isinstance(op, Op) and [r.tensor for r in op.reads] == ["x", "q", "Z", "S"]
+    feeds = {
+        "q": RNG.integers(-100, 100, (5, 4)).astype(np.int8), "Z": RNG.integers(-9, 9, 4).astype(np.int32),
+        "x": RNG.standard_normal((3, 5)).astype(F), "S": RNG.standard_normal(4).astype(F),
+    }  # fmt: skip
+    np.testing.assert_allclose(run(after, feeds)["y"], run(before, feeds)["y"], rtol=2e-5, atol=1e-4)
+
+
+def test_a_transpose_after_a_product_becomes_its_writing_order() -> None:
+    i, j = loop("i"), loop("j")
+    turn = Op("turn", "Transpose", (Loop("i", 4), Loop("j", 3)), (Access("t", (j, i)),), Access("y", (i, j)), Arg(0))
+    before = graph([matmul("mm", "t", "x", "W"), turn], x=(3, 5), W=(5, 4), t=(3, 4), y=(4, 3))
+    (op,) = fuse_elementwise(before).ops
+    assert op.write == Access("y", (loop("n"), loop("m"))) and op.combiner is not None
+    same(before, fuse_elementwise(before))
+
+
+def test_a_slice_is_not_a_whole_tensor() -> None:
+    part = pointwise("part", "neg", "y", "t", shape=(2, 4))
+    before = graph([matmul("mm", "t", "x", "W"), part], x=(3, 5), W=(5, 4), t=(3, 4), y=(2, 4))
+    assert fuse_elementwise(before).ops == before.ops
