@@ -99,12 +99,14 @@ def tree_of(forest: Forest, node: int) -> Tree:
 
 
 def schedule(graph: KernelGraph, sizing: Sizing, plan: Plan, moves: int, seed: int) -> Schedule:
-    """Hot at the mean weighted length of an edge, cold at a hundredth of it; a row outside the fabric costs from a
-    third of what a row's worth of time costs (or of the heat) to three times as much. Loose plans may change width.
+    """Hot at the mean weighted length of an edge (less for many kernels, whose start is worth keeping), cold at a
+    hundredth of it; a row outside the fabric costs from a third of what a row's worth of time costs (or of that
+    length) to three times as much. Loose plans may change width.
     """
     weights = graph.weights
-    hot = max(1.0, float(weights.wirelength * wirelength(graph, plan.boxes)) / max(1, len(graph.wires)))
-    row = max(hot, float(weights.time * sizing.target) / graph.height)
+    edge = max(1.0, float(weights.wirelength * wirelength(graph, plan.boxes)) / max(1, len(graph.wires)))
+    hot = edge * min(1.0, 20 / len(graph.kernels))
+    row = max(edge, float(weights.time * sizing.target) / graph.height)
     used = sum(box.wide * box.tall for box in plan.boxes) / (graph.width * graph.height)
     return Schedule(
         moves=moves,

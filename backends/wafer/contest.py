@@ -68,7 +68,7 @@ class _Effort:
     moves: int
 
 
-_EFFORTS = {"fast": _Effort(0, 0), "default": _Effort(6, 60_000_000), "max": _Effort(12, 600_000_000)}
+_EFFORTS = {"fast": _Effort(0, 0), "default": _Effort(6, 100_000_000), "max": _Effort(12, 1_000_000_000)}
 
 
 def place_contest(graph: KernelGraph, request: ContestRequest = ContestRequest()) -> ContestResult | Shortage:
@@ -111,8 +111,7 @@ def _sized(graph: KernelGraph, sizing: Sizing, plan: Plan) -> _Try:
 
 
 def _strips(graph: KernelGraph, sizing: Sizing) -> _Try | None:
-    """Strips at one sizing; groups of three do as well as larger ones on long networks, in half the time."""
-    plan = place_strips(graph, sizing.menus, StripLimits(group=4 if len(graph.kernels) <= 40 else 3))
+    plan = place_strips(graph, sizing.menus, StripLimits())
     return None if plan is None else _sized(graph, sizing, plan)
 
 
@@ -134,6 +133,7 @@ def _is_over(graph: KernelGraph, tries: Sequence[_Try], target: Fraction) -> boo
     return stale or graph.weights.time * target >= best
 
 
+_MOVES_PER_KERNEL = 100_000  # of one annealing: more gains nothing on small graphs
 _PATIENCE = 10  # rungs of the ladder without a better score
 _PRICES = (Fraction(1, 4), Fraction(1), Fraction(4), Fraction(16))  # times the worth of an element at that target
 
@@ -155,9 +155,9 @@ def _annealed_tries(graph: KernelGraph, tries: Sequence[_Try], effort: _Effort, 
     """Anneals the most promising plans, then once more the best of what came out."""
     from .annealing import anneal_plan  # numba is imported only when annealing is wanted
 
-    count = max(2, min(effort.plans, 100 // len(graph.kernels)))  # large trees need their moves together
+    count = max(1, min(effort.plans, 100 // len(graph.kernels)))  # large trees need their moves together
     starts = sorted(tries, key=lambda t: (t.promise(graph), t.sizing.target))[:count]
-    moves = effort.moves // (len(graph.kernels) * max(1, len(starts)))
+    moves = min(_MOVES_PER_KERNEL * len(graph.kernels), effort.moves // (len(graph.kernels) * max(1, len(starts))))
     found = []
     for start in starts:
         result = anneal_plan(graph, _nearby(graph, start.sizing), start.plan, moves, seed)
