@@ -25,9 +25,10 @@ from mapper.solver import Limits, Outcome
 
 from .bounds import Bounds
 from .listing import first_plans
+from .order import Spans
 from .realise import Conflict, Realised, Realiser
 from .registers import count_hops
-from .rows import Objective, RowModel, RowPlan, Spans
+from .rows import Objective, RowModel, RowPlan
 from .rules import REGISTERS, ROWS, Body
 from .symmetry import interchangeable
 from .windows import Answer, Window, ask, polish, roomy, squeeze
@@ -41,7 +42,7 @@ RESTART_NODES = 10_000  # list scheduling handles about this many nodes in all r
 LEAST_RESTARTS, MOST_RESTARTS = 16, 80
 HOP_EFFORT = 0.12  # share of the budget kept for hops
 FIRST_SLICE = 0.6  # effort of the first whole-model attempt
-FIRST_WINDOW, SQUEEZE_EFFORT = 10, 0.5  # rows, effort
+FIRST_WINDOW, SQUEEZE_EFFORT = 10, 0.6  # rows, effort
 POLISHED_WINDOW, POLISH_EFFORT = 8, 0.1
 PATIENCE = 6  # effort that windows may spend on one row, in whole-model slices
 GATHER: tuple[Objective, ...] = ("early", "late")
@@ -279,8 +280,9 @@ def _squeeze_windows(search: _Search, effort: float, keep: float, gather: Object
         _sweep(search, gather, keep)
     while patience > 0 and search.budget > keep and search.rows > search.bound:
         before = search.budget
-        height = min(max(height, 5), search.rows - 1)
-        window = roomy(search.body, search.best.plan, draw.randint(0, search.rows - height), height)
+        height = min(max(height, 6), search.rows - 1)
+        tall = min(draw.randint(height, 2 * height), search.rows - 1)
+        window = roomy(search.body, search.best.plan, draw.randint(0, search.rows - tall), tall)
         if window is not None:
             answer = _move(search, squeeze, window, search.limits(SQUEEZE_EFFORT, draw.choice((1, WORKERS))))
             if search.accept(answer):
@@ -288,7 +290,7 @@ def _squeeze_windows(search: _Search, effort: float, keep: float, gather: Object
                 continue
             quick = answer.effort < 0.3 * SQUEEZE_EFFORT
             height += 1 if answer.status == "refuted" and quick else -1 if answer.status == "unknown" else 0
-        objective: Objective = draw.choice(("hops", gather)) if crowded else "hops"
+        objective: Objective = draw.choice(("hops", gather) if crowded else ("hops", "hops", "early", "late"))
         _improve(search, objective, draw.randint(0, max(0, search.rows - POLISHED_WINDOW)))
         patience -= before - search.budget
 

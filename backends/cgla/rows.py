@@ -26,12 +26,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from mapper.solver import Expression, Limits, Model, Solution, Variable, solve
+from mapper.solver import Expression, Limits, Solution, solve
 
-from .bounds import sharing_classes
-from .rules import COLUMNS, HALF, QUARTER, REGISTERS, ROWS, WHOLE, Body, Read
+from .memory import limit_columns
+from .order import RowOrder, Spans
+from .rules import COLUMNS, REGISTERS, ROWS, Body, Read
 
-Spans = Mapping[int, tuple[int, int]]
 Objective = Literal["none", "hops", "early", "late"]
 _Difference = tuple[Expression, Expression, Expression]  # produced, used, slack
 
@@ -48,7 +48,7 @@ class RowPlan:
         return tuple(i for i, r in self.row_of.items() if r == row)
 
 
-class RowModel:
+class RowModel(RowOrder):
     """The model for `rows` rows and the nodes' `spans`. `nogoods`: sets of nodes that must not share one row."""
 
     def __init__(
@@ -61,13 +61,9 @@ class RowModel:
         nogoods: Iterable[frozenset[int]] = (),
         interchangeable: Iterable[Sequence[int]] = (),
     ) -> None:
-        self.body, self.rows, self.spans = body, rows, spans
-        self.model = Model()
-        self._group_spans = {g: self._common_span(members) for g, members in body.groups.items()}
-        self.trivially_infeasible = any(low > high for low, high in self._group_spans.values())
+        super().__init__(body, rows, spans)
         if self.trivially_infeasible:
             return
-        self._below = self._order_variables()
         self.fold = {e: self.model.flag(f"fold{e}") for e in body.store_of if self._is_open(e)}
         self.direct = self._direct_variables()
         self._precedence()
@@ -75,7 +71,7 @@ class RowModel:
         self._one_direct_store()
         self._exe_and_cex_slots()
         self._cumulative_slots()
-        self._memory_units()
+        limit_columns(self)
         live = self._live_values()
         self._registers(live)
         for nogood in nogoods:
@@ -90,38 +86,10 @@ class RowModel:
             self.model.minimize(sum(term for terms in live.values() for term in terms))
         elif objective != "none":
             exes = {g: sum(self.body.kind(i) == "exe" for i in nodes) for g, nodes in self.body.groups.items()}
-            above = sum(exes[g] * var for (g, _), var in self._below.items())
+            above = sum(exes[g] * var for (g, _), var in self.variables.items())
             self.model.minimize(-above if objective == "early" else above)
 
     # ---- variables
-
-    def _order_variables(self) -> dict[tuple[int, int], Variable]:
-        """below[g, r] <= below[g, r + 1] between the first and the last row of each group."""
-        found = {}
-        for g, (low, high) in self._group_spans.items():
-            for row in range(low, high):
-                found[g, row] = self.model.flag(f"b{g}.{row}")
-                if row > low:
-                    self.model.add_implication(found[g, row - 1], found[g, row])
-        return found
-
-    def below(self, i: int, row: int) -> Expression:
-        """1 if node i sits in `row` or above it."""
-        known = self._below.get((self.body.group_of[i], row))
-        return known if known is not None else int(row >= self.last(i))
-
-    def at(self, i: int, row: int) -> Expression:
-        """1 if node i sits in `row`."""
-        return self.below(i, row) - self.below(i, row - 1)
-
-    def first(self, i: int) -> int:
-        return self._group_spans[self.body.group_of[i]][0]
-
-    def last(self, i: int) -> int:
-        return self._group_spans[self.body.group_of[i]][1]
-
-    def _common_span(self, members: Sequence[int]) -> tuple[int, int]:
-        return max(self.spans[i][0] for i in members), min(self.spans[i][1] for i in members)
 
     def _is_open(self, i: int) -> bool:
         """Node i, or the store of foldable i, is not fixed."""
@@ -177,14 +145,6 @@ class RowModel:
 
     # ---- slots (rules 2, 3, 16)
 
-    def _in_row(self, nodes: Iterable[int]) -> list[list[int]]:
-        """Per row, the nodes that can be there."""
-        found: list[list[int]] = [[] for _ in range(self.rows)]
-        for i in nodes:
-            for row in range(self.first(i), self.last(i) + 1):
-                found[row].append(i)
-        return found
-
     def _at_most(self, nodes: Iterable[int], row: int, limit: int) -> None:
         terms = [self.at(i, row) for i in nodes]
         if len(terms) > limit:
@@ -193,11 +153,11 @@ class RowModel:
     def _exe_and_cex_slots(self) -> None:
         """Per row: sum of at[exe] <= 4 (less the loop counters in row 0), sum of at[cex] <= 4, one LDDMQ."""
         ids, dfg = self.body.ids, self.body.dfg
-        for row, nodes in enumerate(self._in_row(i for i in ids if self.body.kind(i) == "exe")):
+        for row, nodes in enumerate(self.in_row(i for i in ids if self.body.kind(i) == "exe")):
             self._at_most(nodes, row, COLUMNS - (dfg.loop_levels if row == 0 else 0))
-        for row, nodes in enumerate(self._in_row(i for i in ids if self.body.kind(i) == "cex")):
+        for row, nodes in enumerate(self.in_row(i for i in ids if self.body.kind(i) == "cex")):
             self._at_most(nodes, row, COLUMNS)
-        for row, nodes in enumerate(self._in_row(i for i in ids if dfg[i].op == "LDDMQ")):
+        for row, nodes in enumerate(self.in_row(i for i in ids if dfg[i].op == "LDDMQ")):
             self._at_most(nodes, row, 1)
 
     def _cumulative_slots(self) -> None:
@@ -217,83 +177,6 @@ class RowModel:
             above = sum(self.below(i, row) for i in moving)
             self.model.add(above <= sum(free[start : row + 1]))
             self.model.add(above >= len(moving) - sum(free[row + 1 : end + 1]))
-
-    # ---- memory units and the split of local memory (rules 12-14, 16, 17)
-
-    def _memory_units(self) -> None:
-        """Per row: the columns that the descriptors take, split losses included, sum to at most 4."""
-        per_row: list[list[Expression]] = [[] for _ in range(self.rows)]
-        stored = self.body.stored_regions
-        loads = [i for i in self.body.memory_nodes if self.body.memory(i).region not in stored]
-        by_descriptor: dict[int, list[int]] = defaultdict(list)
-        for i in loads:
-            by_descriptor[self.body.memory(i).descriptor].append(i)
-        for nodes in by_descriptor.values():
-            self._loaded_columns(nodes, per_row)
-        for region in stored:
-            self._stored_columns(region, per_row)
-        for terms in per_row:
-            if terms:
-                self.model.add(sum(terms) <= COLUMNS)
-
-    def _loaded_columns(self, nodes: Sequence[int], per_row: list[list[Expression]]) -> None:
-        """Units of one descriptor: a pair takes one; of a class that may share, n take at least ceil(n / 2)."""
-        classes = [self._in_row(part) for part in sharing_classes(self.body, [i for i in nodes if not self._paired(i)])]
-        pairs = self._in_row(i for i in nodes if self._paired(i) and self.body.memory(i).pair is None)
-        for row in range(self.rows):
-            units = [self._units(part[row], row) for part in classes if part[row]]
-            units += [self.at(i, row) for i in pairs[row]]
-            if units:
-                here = [i for part in (*classes, pairs) for i in part[row]]
-                per_row[row].append(self._columns(units, here, row))
-
-    def _paired(self, i: int) -> bool:
-        return i in self.body.partner
-
-    def _units(self, nodes: Sequence[int], row: int, least: Expression = 0) -> Expression:
-        """u >= least, u >= at[i], 2 u >= sum of at[i]."""
-        if len(nodes) == 1 and isinstance(least, int):
-            return self.at(nodes[0], row)
-        units = self.model.integer(0, COLUMNS)
-        self.model.add(2 * units >= sum(self.at(i, row) for i in nodes))
-        for i in nodes:
-            self.model.add(units >= self.at(i, row))
-        if not isinstance(least, int):
-            self.model.add(units >= least)
-        return units
-
-    def _columns(self, units: Sequence[Expression], nodes: Sequence[int], row: int) -> Expression:
-        """Columns of one descriptor: its units, or whole halves (need 1/2: 2 h >= units), or the row (4 w >= units)."""
-        need = self.body.need(nodes[0])
-        if need == QUARTER:
-            return sum(units)
-        taken = self.model.integer(0, 2) if need == HALF else self.model.flag()
-        self.model.add(need * taken >= sum(units))
-        for i in nodes:
-            self.model.add(taken >= self.at(i, row))
-        return need * taken
-
-    def _stored_columns(self, region: int, per_row: list[list[Expression]]) -> None:
-        """A stored region's group takes one column, a pair, or the row; loads of a split region come on top."""
-        bound = self.body.stored_regions[region]
-        stores = [i for i in bound if self.body.kind(i) == "store"]
-        loose = [i for i in self.body.memory_nodes if self.body.memory(i).region == region and i not in bound]
-        width = _group_columns(max(len(stores), -(-len(bound) // 2)), self.body.need(bound[0]))
-        rows = self._in_row(loose)
-        for row in range(self.rows):
-            anchor = self.at(bound[0], row) if self.first(bound[0]) <= row <= self.last(bound[0]) else 0
-            if rows[row]:
-                shared = self._units([*rows[row], *stores], row, len(stores) * anchor)
-                columns = self._columns([shared], rows[row], row)
-                per_row[row].append(self._at_least(columns, width * anchor))
-            elif not (isinstance(anchor, int) and anchor == 0):
-                per_row[row].append(width * anchor)
-
-    def _at_least(self, first: Expression, second: Expression) -> Expression:
-        larger = self.model.integer(0, COLUMNS)
-        self.model.add(larger >= first)
-        self.model.add(larger >= second)
-        return larger
 
     # ---- registers (rules 5-9)
 
@@ -442,7 +325,7 @@ class RowModel:
 
     def hint(self, plan: RowPlan) -> None:
         """Start the search from `plan`'s rows."""
-        self.model.hint((var, int(plan.row_of[g] <= row)) for (g, row), var in self._below.items())
+        self.model.hint((var, int(plan.row_of[g] <= row)) for (g, row), var in self.variables.items())
         self.model.hint((var, int(e in plan.folded)) for e, var in self.fold.items())
 
     def solve(self, limits: Limits) -> tuple[Solution | None, RowPlan | None]:
@@ -457,11 +340,6 @@ class RowModel:
         for i in self.body.ids:
             low, high = self.first(i), self.last(i)
             group = self.body.group_of[i]
-            row_of[i] = next((r for r in range(low, high) if solution.value(self._below[group, r])), high)
+            row_of[i] = next((r for r in range(low, high) if solution.value(self.variables[group, r])), high)
         folded = frozenset(e for e, var in self.fold.items() if solution.value(var))
         return RowPlan(max(row_of.values(), default=0) + 1, row_of, folded)
-
-
-def _group_columns(units: int, need: int) -> int:
-    """Columns that `units` units of one memory group take: alone, as a merged pair, or as the whole row."""
-    return max(need if need != QUARTER else 1, units if units <= 2 else WHOLE)

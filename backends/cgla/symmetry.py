@@ -42,12 +42,20 @@ def copies_of_parts(body: Body) -> tuple[tuple[tuple[int, ...], ...], ...]:
     parts: dict[tuple[int, ...], list[nx.DiGraph]] = defaultdict(list)
     for component in nx.weakly_connected_components(moving):
         key = tuple(sorted(colour[v] for v in component))
-        parts[key].append(moving.subgraph(component))
+        parts[key].append(_ordered(moving.subgraph(component)))
     found: list[tuple[tuple[int, ...], ...]] = []
     for copies in parts.values():
         if len(copies) > 1 and len(copies[0]) <= LARGEST_COMPONENT:
             found += _isomorphic(sorted(copies, key=_smallest))
     return tuple(sorted(found))
+
+
+def _ordered(part: nx.DiGraph) -> nx.DiGraph:
+    """The same graph with vertices and edges in sorted order, so that the matcher repeats its answer."""
+    result = nx.DiGraph()
+    result.add_nodes_from(sorted(part.nodes(data=True), key=lambda entry: entry[0]))
+    result.add_edges_from(sorted(part.edges(data=True), key=lambda entry: entry[:2]))
+    return result
 
 
 def _smallest(part: nx.DiGraph) -> int:

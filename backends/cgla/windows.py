@@ -15,7 +15,8 @@ from typing import Literal
 from mapper.solver import Limits
 
 from .bounds import Bounds
-from .rows import Objective, RowModel, RowPlan, Spans
+from .order import Spans
+from .rows import Objective, RowModel, RowPlan
 from .rules import COLUMNS, Body
 
 
