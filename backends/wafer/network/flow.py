@@ -27,12 +27,21 @@ __all__ = ["Edge", "Flow"]
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Tensor `tensor` goes from stage `source` to stages `targets`, `bytes` in all; None is off the wafer."""
+    """Tensor `tensor` goes from stage `source` to stages `targets`, each of which needs so many bytes of it (`sizes`);
+    None is off the wafer."""
 
     tensor: str
     source: int | None
     targets: tuple[int | None, ...]
-    bytes: int
+    sizes: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        """What the most demanding reader needs."""
+        return max(self.sizes)
+
+    def bytes_to(self, target: int | None) -> int:
+        return self.sizes[self.targets.index(target)]
 
 
 @dataclass(frozen=True)
@@ -131,10 +140,10 @@ class Flow:
         found = []
         for root, users in takers.items():
             source = self.writer[root] if self.home(root) else None
-            found.append(Edge(root, source, tuple(users), max(users.values())))
+            found.append(Edge(root, source, tuple(users), tuple(users.values())))
         for root, number in self.writer.items():
             if root in self.leaving:
-                found.append(Edge(root, number, (None,), self.graph.tensor(root).bytes))
+                found.append(Edge(root, number, (None,), (self.graph.tensor(root).bytes,)))
         return tuple(found)
 
     def _touched(self, op: Op, read: int) -> int:
@@ -154,6 +163,6 @@ class Flow:
     @cached_property
     def off_wafer_bytes(self) -> tuple[int, int]:
         """Bytes that come in and go out at each inference, each tensor once per reader."""
-        into = sum(edge.bytes * len(edge.targets) for edge in self.edges if edge.source is None)
+        into = sum(sum(edge.sizes) for edge in self.edges if edge.source is None)
         out = sum(edge.bytes for edge in self.edges if edge.targets == (None,))
         return into, out

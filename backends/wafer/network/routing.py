@@ -38,10 +38,11 @@ _STEPS = ((0, 1), (0, -1), (1, 0), (-1, 0))
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """`edge`'s tensor from its source to `targets` along `links`, in `lanes` copies displaced by `stride`."""
+    """`bytes` of `edge`'s tensor from its source to `targets` along `links`, in `lanes` displaced by `stride`."""
 
     edge: Edge
     targets: tuple[int | None, ...]
+    bytes: int
     links: tuple[Link, ...]
     lanes: int
     stride: Place
@@ -107,7 +108,7 @@ def _bundle(mesh: Mesh, edge: Edge, waiting: Sequence[int | None]) -> Bundle | N
             bundle = _coloured(mesh, _served(mesh, edge, path, target, waiting))
             if bundle is None:
                 continue
-            words = hottest_words(mesh, bundle) + edge.bytes / mesh.bytes_per_word / path.lanes
+            words = hottest_words(mesh, bundle) + bundle.bytes / mesh.bytes_per_word / path.lanes
             excess = round(max(0.0, words - mesh.target_cycles), 3)
             rank = (excess, -len(bundle.targets), len(bundle.links))
             if best is None or rank < best[0]:
@@ -118,7 +119,7 @@ def _bundle(mesh: Mesh, edge: Edge, waiting: Sequence[int | None]) -> Bundle | N
 
 
 def _paths(mesh: Mesh, edge: Edge, target: int | None) -> Iterator[Path]:
-    wanted = max(1, math.ceil(edge.bytes / mesh.bytes_per_word / mesh.target_cycles))
+    wanted = max(1, math.ceil(edge.bytes_to(target) / mesh.bytes_per_word / mesh.target_cycles))
     if edge.source is not None and target is not None:
         return between(mesh.boxes[edge.source], mesh.boxes[target], wanted)
     if target is not None:
@@ -130,13 +131,14 @@ def _paths(mesh: Mesh, edge: Edge, target: int | None) -> Iterator[Path]:
 def _served(mesh: Mesh, edge: Edge, path: Path, target: int | None, waiting: Sequence[int | None]) -> Bundle:
     """The path as a bundle for its target and for every other reader that all its lanes pass."""
     links = tuple(zip(path.places, path.places[1:], strict=False))
-    bundle = Bundle(edge, (target,), links, path.lanes, path.stride, -1)
+    size = edge.bytes_to(target)
+    bundle = Bundle(edge, (target,), size, links, path.lanes, path.stride, -1)
     if len(waiting) == 1 or not links:
         return bundle
     rows, columns = (grid.reshape(path.lanes, -1) for grid in _displaced(_routers(bundle), bundle))
     others = []
     for other in waiting:
-        if other is not None and other != target:
+        if other is not None and other != target and edge.bytes_to(other) <= size:
             box = mesh.boxes[other]
             inside = (rows >= box.row) & (rows < box.row + box.height)
             inside &= (columns >= box.column) & (columns < box.column + box.width)
@@ -151,7 +153,7 @@ def _detour(mesh: Mesh, edge: Edge, target: int | None) -> Bundle | None:
     if places is None:
         return None
     links = tuple(zip(places, places[1:], strict=False))
-    return _coloured(mesh, Bundle(edge, (target,), links, 1, (0, 0), -1))
+    return _coloured(mesh, Bundle(edge, (target,), edge.bytes_to(target), links, 1, (0, 0), -1))
 
 
 def _claimed(mesh: Mesh, bundle: Bundle) -> Bundle:
@@ -192,7 +194,7 @@ def _displaced(places: npt.NDArray[np.int64], bundle: Bundle) -> tuple[npt.NDArr
 
 
 def _charge(mesh: Mesh, bundle: Bundle) -> None:
-    words = bundle.edge.bytes / mesh.bytes_per_word / bundle.lanes
+    words = bundle.bytes / mesh.bytes_per_word / bundle.lanes
     starts = np.array([here for here, _ in bundle.links])
     ends = np.array([there for _, there in bundle.links])
     for direction, step in enumerate(_STEPS):
@@ -229,7 +231,7 @@ def _tree(mesh: Mesh, edge: Edge) -> Bundle | None:
         links += zip(branch, branch[1:], strict=False)
         places.update(branch)
         reached = np.concatenate([reached, np.array(branch)])
-    bundle = _coloured(mesh, Bundle(edge, tuple(targets), tuple(links), 1, (0, 0), -1))
+    bundle = _coloured(mesh, Bundle(edge, tuple(targets), edge.bytes, tuple(links), 1, (0, 0), -1))
     return _claimed(mesh, bundle) if bundle else None
 
 

@@ -219,7 +219,7 @@ def _with_link_phases(stages: list[Stage], mesh: Mesh, bundles: Sequence[Bundle]
 def _route(stages: Sequence[Stage], bundle: Bundle) -> Route:
     names = [stages[t].name if t is not None else "" for t in bundle.targets]
     source = stages[bundle.edge.source].name if bundle.edge.source is not None else ""
-    return Route(bundle.edge.tensor, source, names[0], bundle.edge.bytes, bundle.links, bundle.colour, tuple(names[1:]),
+    return Route(bundle.edge.tensor, source, names[0], bundle.bytes, bundle.links, bundle.colour, tuple(names[1:]),
                  bundle.lanes, bundle.stride)  # fmt: skip
 
 
@@ -250,7 +250,7 @@ def _facts(problem: _Problem, mesh: Mesh, bundles: Sequence[Bundle], boxes: Sequ
         "cores_share": used / (floor.height * floor.width - len(floor.dead)),
         "off_wafer_cycles": problem.off_wafer_cycles,
         "routes": len(bundles),
-        "route_hop_bytes": sum(bundle.edge.bytes * len(bundle.links) for bundle in bundles),
+        "route_hop_bytes": sum(bundle.bytes * len(bundle.links) for bundle in bundles),
         "colours_used": 1 + max((bundle.colour for bundle in bundles), default=-1),
         "hottest_link_words": float(mesh.load.max()),
         "target_cycles": mesh.target_cycles,
