@@ -23,7 +23,7 @@ from itertools import combinations
 from mapper.kgraph import KernelGraph, KernelNode, PlacedKernel
 from mapper.violation import Violation
 
-__all__ = ["ContestScore", "check_contest", "score_contest"]
+__all__ = ["ContestScore", "check_contest", "kernel_facts", "score_contest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +169,16 @@ def score_contest(graph: KernelGraph, places: Sequence[PlacedKernel]) -> Contest
     weights = graph.weights
     score = weights.time * max(times) + weights.wirelength * wirelength + weights.adapter * adapter
     return ContestScore(max(times), wirelength, adapter, score)
+
+
+def kernel_facts(graph: KernelGraph, places: Sequence[PlacedKernel]) -> dict[str, tuple[float, float]]:
+    """Per kernel its time (its slowest layer) and the words in its fullest element."""
+    place, found = {p.name: p for p in places}, {}
+    for node in graph.kernels:
+        at = place[node.name]
+        split = [(layer, at.h, at.w, c, k) for layer, c, k in zip(_layers(node), at.c, at.k, strict=True)]
+        found[node.name] = (float(max(_time(*s) for s in split)), float(max(_memory(*s) for s in split)))
+    return found
 
 
 def _distance(a: PlacedKernel, b: PlacedKernel) -> Fraction:

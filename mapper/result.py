@@ -58,7 +58,7 @@ class Result:
 
     def html(self) -> str:
         """The self-contained report page."""
-        return page.html_page(self.report, self.svg())
+        return page.html_page(self.decision, self.report)
 
     def to_html(self, path: str | Path) -> Path:
         """Write the report page to `path`."""

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from mapper.errors import clean
 
-__all__ = ["INK", "PALETTE", "SOFT", "Canvas", "shade"]
+__all__ = ["INK", "PALETTE", "RAMP", "SOFT", "Canvas", "shade"]
 
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#7a7a7a")  # Okabe and Ito
+RAMP = ((255, 247, 188), (254, 178, 76), (189, 0, 38))  # light yellow, orange, dark red: readable in grey too
 INK, SOFT = "#222222", "#8a8a8a"
 
 
@@ -94,8 +95,7 @@ def _n(value: float) -> str:
 
 
 def shade(share: float) -> str:
-    """A colour from light yellow (0) over orange to dark red (1), readable in grey too."""
+    """The colour of `share` on the ramp from 0 to 1."""
     share = min(max(share, 0.0), 1.0)
-    stops = ((255, 247, 188), (254, 178, 76), (189, 0, 38))
-    low, high, at = (stops[0], stops[1], share * 2) if share < 0.5 else (stops[1], stops[2], share * 2 - 1)
+    low, high, at = (RAMP[0], RAMP[1], share * 2) if share < 0.5 else (RAMP[1], RAMP[2], share * 2 - 1)
     return "#" + "".join(f"{round(a + (b - a) * at):02x}" for a, b in zip(low, high, strict=True))

@@ -13,7 +13,7 @@ from mapper.mapping import Route
 
 from .canvas import INK, PALETTE, SOFT, Canvas, shade
 
-__all__ = ["contest", "pipeline"]
+__all__ = ["contest", "pipeline", "runs"]
 
 SIDE, MARGIN, HEAD = 760.0, 24.0, 46.0
 LABEL_WIDTH, LABEL_HEIGHT = 34.0, 13.0
@@ -68,7 +68,7 @@ def _routes(canvas: Canvas, routes: Sequence[Route], scale: float) -> None:
     peak = max(load.values(), default=1)
     drawn = 0
     for number, route in enumerate(routes):
-        for run in _runs(route):
+        for run in runs(route):
             if (drawn := drawn + 1) > COLOURED_ROUTES:
                 return
             heaviest = max(load[link] for link in zip(run, run[1:], strict=False))
@@ -77,7 +77,7 @@ def _routes(canvas: Canvas, routes: Sequence[Route], scale: float) -> None:
             canvas.line(points, PALETTE[number % 3 * 2], 0.7 + 2.3 * heaviest / peak, opacity=0.65, tip=tip)
 
 
-def _runs(route: Route) -> list[list[tuple[int, int]]]:
+def runs(route: Route) -> list[list[tuple[int, int]]]:
     """Links chained while they keep their direction."""
     runs: list[list[tuple[int, int]]] = []
     for start, end in route.links:

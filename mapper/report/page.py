@@ -1,75 +1,109 @@
-"""`report.html`: one self-contained page. No script is needed to read it; nothing is fetched from anywhere."""
+"""`report.html`: one self-contained page. Summary and table are plain HTML; a script draws the fabric and the graph.
+
+Nothing is fetched from anywhere. The data stands in a JSON block in which `<` is escaped, so that no name of a model
+can end it; the script writes names as text only, and refers to items by number.
+"""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
+from html import escape
+from importlib.resources import files
 from typing import Any
 
+from mapper.documents import Decision
 from mapper.errors import clean
 
-from .text import quantity, summary
+from .canvas import PALETTE, RAMP
+from .summary import summary_html
+from .view import Shown, shown
 
-__all__ = ["html_page"]
+__all__ = ["embedded", "html_page"]
 
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #777; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
-pre, table { font: 13px/1.45 ui-monospace, monospace; } pre { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; } th, td { padding: .2rem .6rem; border-bottom: 1px solid var(--line); }
-th { text-align: left; position: sticky; top: 0; background: Canvas; cursor: pointer; } td.n { text-align: right; }
-figure { margin: 1rem 0; overflow: auto; background: #fff; border: 1px solid var(--line); border-radius: 6px; }
-figcaption, .soft { color: var(--soft); } input { font: inherit; padding: .2rem .5rem; }
-"""
+SCRIPTS = ("page.js", "page_fabric.js", "page_body.js", "page_graph.js", "page_start.js")
+TABLE_OPEN = 400  # longer tables start folded
 
-_SCRIPT = """
-const table = document.querySelector('#ops');
-if (table) {
-  const body = table.tBodies[0];
-  document.querySelector('#filter').addEventListener('input', e => {
-    const word = e.target.value.toLowerCase();
-    for (const row of body.rows) row.hidden = !row.textContent.toLowerCase().includes(word);
-  });
-  table.tHead.rows[0].querySelectorAll('th').forEach((head, column) => head.addEventListener('click', () => {
-    const value = cell => cell.dataset.v === undefined ? cell.textContent : +cell.dataset.v;
-    const order = (a, b) => { const x = value(a.cells[column]), y = value(b.cells[column]); return (x > y) - (x < y); };
-    const down = head.dataset.down = head.dataset.down === '1' ? '' : '1';
-    [...body.rows].sort((a, b) => down ? order(b, a) : order(a, b)).forEach(row => body.append(row));
-  }));
-}
-"""
+_FABRIC_TITLES = {
+    "slots": ("The loop on the grid", "Each square is a processing element. Step through the slots of the steady state, "
+              "or through the first iterations from the start."),
+    "rows": ("The loop in the array", "Values pass from row to row through registers, from top to bottom. Each unit has "
+             "four slots: arithmetic, condition, and two for memory."),
+    "floor": ("The floorplan", "Each rectangle of cores runs one operator; lines are the tensors routed between them."),
+    "time": ("The fabric over time", "Every operator on the clock, by resource and lane. Click one to see what it holds."),
+}  # fmt: skip
 
 
-def html_page(report: Mapping[str, Any], svg: str) -> str:
-    """The page with the summary, the picture and the table of operators."""
-    title = html.escape(clean(f"{report['input']['name']} on {report['machine']}"))
-    parts = [
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<style>{_STYLE}</style></head><body><h1>{title}</h1>",
-        f"<section><h2>Summary</h2><pre>{html.escape(summary(report))}</pre></section>",
-        f"<section><h2>Where it runs</h2><figure>{svg}</figure></section>",
-    ]
-    if "ops" in report:
-        parts.append(_operators(report))
-    return "\n".join([*parts, f"<script>{_SCRIPT}</script></body></html>\n"])
+def html_page(decision: Decision, report: Mapping[str, Any]) -> str:
+    """The whole page."""
+    view = shown(decision, report)
+    title = escape(clean(f"{report['input']['name']} on {report['machine']}"))
+    style = _asset("page.css")
+    script = "\n".join(_asset(name) for name in SCRIPTS)
+    data = {**view.data, "palette": PALETTE, "ramp": RAMP}
+    return "\n".join([
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
+        f'<title>{title}</title><meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<link rel="icon" href="data:,">',
+        f"<style>\n{style}</style></head>\n<body>",
+        f"<header><h1>{title}</h1><p class=soft>target {escape(report['target'])}, seed {report['seed']}, mapper "
+        f"{escape(report['version'])}, input sha256 {escape(report['input']['sha256'][:12])}</p>{_navigation()}</header>",
+        f'<main><section id="summary"><h2>Summary</h2>{summary_html(report)}</section>',
+        _drawings(view), _table(view), "</main>",
+        '<div id="tip" role="status" hidden></div>',
+        f'<script type="application/json" id="data">{embedded(data)}</script>',
+        f'<script>\n"use strict";\n(() => {{\n{script}}})();\n</script></body></html>\n',
+    ])  # fmt: skip
 
 
-def _operators(report: Mapping[str, Any]) -> str:
-    levels = list(report["totals"]["levels"])
-    head = "".join(f"<th>{html.escape(h)}</th>" for h in ("operator", "type", "where", "cycles", "movement", *levels))
-    rows = "".join(_row(op, levels) for op in report["ops"])
-    host = "".join(f"<tr><td>{html.escape(clean(o['name']))}</td><td>{html.escape(o['op_type'])}</td>"
-                   f"<td>host: {html.escape(clean(o['reason']))}</td></tr>" for o in report["host_ops"])  # fmt: skip
-    return (f'<section><h2>Operators</h2><p><label>Filter <input id="filter" type="search"></label> '
-            f'<span class="soft">click a heading to sort</span></p><table id="ops"><thead><tr>{head}</tr></thead>'
-            f"<tbody>{rows}{host}</tbody></table></section>")  # fmt: skip
+def embedded(data: Any) -> str:
+    """JSON that may stand inside a script element: no `<`, `>`, `&` or line separator survives in it."""
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=True)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _row(op: Mapping[str, Any], levels: Sequence[str]) -> str:
-    words = "".join(f"<td>{html.escape(clean(op[k]))}</td>" for k in ("name", "op_type", "where"))
-    moved = [op["levels"][n]["read_bytes"] + op["levels"][n]["write_bytes"] for n in levels]
-    numbers = [(op["cycles"], f"{op['cycles']:,}"), (op["movement_pj"], quantity(op["movement_pj"] * 1e-12, "J")),
-               *((m, quantity(m, "B")) for m in moved)]  # fmt: skip
-    cells = "".join(f'<td class="n" data-v="{value}">{html.escape(shown)}</td>' for value, shown in numbers)
-    return f"<tr>{words}{cells}</tr>"
+def _asset(name: str) -> str:
+    return files("mapper.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _navigation() -> str:
+    return ('<nav aria-label="sections"><a href="#summary">Summary</a> <a href="#fabric">Fabric</a> '
+            '<a href="#graph">Graph</a> <a href="#table">Table</a></nav>')  # fmt: skip
+
+
+def _drawings(view: Shown) -> str:
+    title, words = _FABRIC_TITLES[view.data["fabric"]["kind"]]
+    script_note = "<noscript><p>This drawing needs JavaScript; mapping.svg beside this page does not.</p></noscript>"
+    return (
+        f'<section id="fabric"><h2>{title}</h2><p class=soft>{words}</p>{script_note}'
+        '<div class="split"><div class="stage" id="fabric-view"></div>'
+        '<aside id="facts" aria-live="polite"><h3>Nothing selected</h3><p class=soft>Click anything in a drawing or '
+        "in the table, or move with Tab and Enter. Escape clears.</p></aside></div></section>"
+        f'<section id="graph"><h2>The graph</h2><p class=soft>What feeds what. {_graph_words(view)}</p>'
+        f'{script_note}<div class="stage" id="graph-view"></div></section>'
+    )
+
+
+def _graph_words(view: Shown) -> str:
+    unit = view.data["graph"]["unit"]
+    colour = {"pJ": "Colour is movement, from yellow to red.", "time": "Colour is the kernel's time."}.get(unit, "")
+    return colour + (" Long graphs are folded into blocks: open one." if len(view.data["graph"]["blocks"]) > 1 else "")
+
+
+def _table(view: Shown) -> str:
+    heads = "".join(f'<th scope="col" title="{escape(c.help)}" aria-sort="none"><button type="button">{escape(c.title)}'
+                    "</button></th>" for c in view.columns)  # fmt: skip
+    rows = "".join(
+        f'<tr data-op="{number}" tabindex="0">{"".join(map(_cell, row))}</tr>' for number, row in enumerate(view.rows)
+    )
+    return (
+        '<section id="table"><h2>The table</h2><p><label>Filter <input id="filter" type="search" '
+        'placeholder="name, type, place"></label> <span class=soft id="shown" aria-live="polite"></span></p>'
+        f'<div class="scroll"><table id="ops"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></section>'
+    )
+
+
+def _cell(cell: tuple[str, float | None]) -> str:
+    words, value = cell
+    shown_words = escape(clean(words, 300))
+    return f"<td>{shown_words}</td>" if value is None else f'<td class="n" data-v="{value:g}">{shown_words}</td>'

@@ -7,7 +7,7 @@ from typing import Any
 
 from mapper.errors import clean
 
-__all__ = ["columns", "quantity", "summary"]
+__all__ = ["columns", "minimised", "proof_words", "quantity", "summary"]
 
 _SCALE = (
     (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""),
@@ -40,7 +40,7 @@ def summary(report: Mapping[str, Any]) -> str:
     for section, writer in (("totals", _model), ("kernel", _kernel), ("contest", _contest)):
         if section in report:
             parts.append(writer(report))
-    parts.append(_outcome(report["outcome"], report["objective"]))
+    parts.append(_outcome(report))
     return "\n\n".join(parts)
 
 
@@ -106,11 +106,25 @@ def _contest(report: Mapping[str, Any]) -> str:
     return columns([(name.replace("_", " "), f"{value:,}") for name, value in report["contest"].items()])
 
 
-def _outcome(outcome: Mapping[str, Any], objective: str) -> str:
-    word = {"bound": "optimal: meets a bound", "exhausted-twice": "optimal: search space exhausted twice",
-            "exhausted": "best found: search space exhausted once"}.get(outcome["proof"], "best found")  # fmt: skip
+def proof_words(proof: str) -> str:
+    """What may be said: "optimal" only for a bound met or a search space exhausted twice."""
+    return {"bound": "optimal: meets a bound", "exhausted-twice": "optimal: search space exhausted twice",
+            "exhausted": "best found: search space exhausted once"}.get(proof, "best found")  # fmt: skip
+
+
+def minimised(report: Mapping[str, Any]) -> str:
+    """What the search made small: loop kernels and contest graphs have objectives of their own."""
+    if "contest" in report:
+        return "contest score"
+    if "kernel" in report:
+        return "rows, then hops" if "rows" in report["kernel"] else "II, then MOVEs"
+    return str(report.get("minimised", report["objective"]))
+
+
+def _outcome(report: Mapping[str, Any]) -> str:
+    outcome = report["outcome"]
+    text = f"{proof_words(outcome['proof'])}; objective {outcome['objective']:,.6g} ({minimised(report)})"
     if "gap" not in outcome:
-        return f"{word}; objective {outcome['objective']:,.6g} ({objective}), no bound"
-    text = f"{word}; objective {outcome['objective']:,.6g} ({objective})"
+        return f"{text}, no bound"
     text += f", at least {outcome['bound']:,.6g}, gap {outcome['gap']:.1%}"
     return f"{text}; stopped early: {outcome['stopped']}" if "stopped" in outcome else text
