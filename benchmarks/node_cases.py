@@ -25,6 +25,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from mapper.frontends.onnx import ModelError, load_model
+from mapper.frontends.onnx.operators import claim
 from mapper.frontends.onnx.reference import stored_feeds
 from mapper.interpret import run
 from mapper.ir import Graph, Opaque
@@ -180,6 +181,19 @@ def table(verdicts: Iterable[Verdict]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def broken_claims(verdicts: Iterable[Verdict]) -> list[str]:
+    """Operators that `mapper ops` says run on the fabric, of which not one case does."""
+    supported: dict[str, bool] = {}
+    for verdict in verdicts:
+        supported[verdict.op_type] = supported.get(verdict.op_type, False) or verdict.kind == "supported"
+    found = []
+    for name, one in supported.items():
+        domain, _, op_type = name.rpartition(".")
+        if not one and not name.startswith("body of") and claim(domain, op_type) in ("fabric", "movement"):
+            found.append(name)
+    return sorted(found)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write docs/operators.md")
@@ -191,6 +205,8 @@ def main() -> int:
     for verdict in verdicts:
         if verdict.kind in arguments.show.split(","):
             print(f"{verdict.kind:9} {verdict.case:60} {verdict.op_type}: {verdict.note[:170]!r}")
+    for name in [] if arguments.only else broken_claims(verdicts):
+        print(f"claimed but not supported: {name}")
     print(dict(collections.Counter(v.kind for v in verdicts)), f"{time.process_time() - start:.0f} CPU s")
     if arguments.write:
         DOCUMENT.parent.mkdir(exist_ok=True)

@@ -2,7 +2,6 @@
 
 from .errors import ModelError
 from .load import load, load_model, recognises
+from .operators import operator_table
 
-__all__ = ["ModelError", "load", "load_model", "recognises"]
-
-TAKES_DIMS = True  # symbolic dimensions can be bound
+__all__ = ["ModelError", "load", "load_model", "operator_table", "recognises"]

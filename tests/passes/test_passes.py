@@ -213,7 +213,8 @@ def test_dequantised_weights_move_as_bytes() -> None:
     i, j = loop("i"), loop("j")
     body = Call("mul", (Cast(F, Call("sub", (Cast("int32", Arg(0)), Arg(1)))), Arg(2)))
     wide = Op("dq", "DequantizeLinear", (Loop("i", 5), Loop("j", 4)),
-              (Access("q", (i, j)), Access("Z", (j,)), Access("S", (j,))), Access("t", (i, j)), body, sources=("dq",))  # fmt: skip
+              (Access("q", (i, j)), Access("Z", (j,)), Access("S", (j,))), Access("t", (i, j)), body,
+              sources=("dq",))  # fmt: skip
     found = (
         Tensor("q", (5, 4), "int8", "weight"),
         Tensor("Z", (4,), "int32", "weight"),
