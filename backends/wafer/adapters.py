@@ -60,18 +60,14 @@ class _Room:
 class _Descent:
     """The running assignment: arguments and rotation a kernel."""
 
-    graph: KernelGraph
     rooms: Sequence[_Room]
     chosen: list[tuple[Arguments, int]]
+    touching: Sequence[tuple[tuple[int, int], ...]]
 
     def units(self, kernels: Sequence[int]) -> int:
-        """Adapter units on the edges that touch these kernels."""
-        touched = set(kernels)
-        return sum(
-            adapter_units(self.chosen[a][0], self.chosen[b][0])
-            for a, b in self.graph.wires
-            if a in touched or b in touched
-        )
+        """Adapter units on the edges that touch these kernels; an edge between two of them counts twice."""
+        edges = (edge for k in kernels for edge in self.touching[k])
+        return sum(adapter_units(self.chosen[a][0], self.chosen[b][0]) for a, b in edges)
 
     def attempt(self, changes: Sequence[tuple[int, tuple[Arguments, int] | None]]) -> bool:
         """Make the changes if all fit and together save units."""
@@ -90,13 +86,15 @@ class _Descent:
 
     def improve_kernel(self, k: int) -> bool:
         """Exchange all arguments of one kernel for what its neighbours use."""
-        before = [self.chosen[a][0] for a, b in self.graph.wires if b == k]
-        after = [self.chosen[b][0] for a, b in self.graph.wires if a == k]
+        before = [self.chosen[a][0] for a, b in self.touching[k] if b == k]
+        after = [self.chosen[b][0] for a, b in self.touching[k] if a == k]
         own = self.chosen[k][0]
         hs, ws = ({own.h} | {n.h for n in before + after}), ({own.w} | {n.w for n in before + after})
         reads = [None, own.reads, *sorted({n.writes for n in before})]
         writes = [None, own.writes, *sorted({n.reads for n in after})]
         saved = False
+        if self.units([k]) == 0:
+            return False
         for h in sorted(hs):
             for w in sorted(ws):
                 if h <= self.rooms[k].node.H and w <= self.rooms[k].node.W:
@@ -137,10 +135,12 @@ def agree(
 ) -> tuple[tuple[Arguments, int], ...]:
     """Arguments and rotations inside the boxes with as few adapter units as the descent finds."""
     rooms = [_Room(node, split, box) for node, box in zip(graph.kernels, boxes, strict=True)]
-    descent = _Descent(graph, rooms, list(start))
+    wires = graph.wires
+    touching = [tuple(edge for edge in wires if k in edge) for k in range(len(rooms))]
+    descent = _Descent(rooms, list(start), touching)
     for _ in range(_SWEEPS):
         saved = [descent.improve_kernel(k) for k in range(len(rooms))]
-        saved += [descent.improve_edge(a, b) for a, b in graph.wires]
+        saved += [descent.improve_edge(a, b) for a, b in wires]
         if not any(saved):
             break
     return tuple(descent.chosen)

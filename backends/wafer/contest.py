@@ -138,9 +138,10 @@ _PATIENCE = 10  # rungs of the ladder without a better score
 _PRICES = (Fraction(1, 4), Fraction(1), Fraction(4), Fraction(16))  # times the worth of an element at that target
 
 
-def _protocol_tries(graph: KernelGraph, tries: Sequence[_Try], most: int = 6) -> list[_Try]:
+def _protocol_tries(graph: KernelGraph, tries: Sequence[_Try]) -> list[_Try]:
     """Strips with common protocols at the best targets; the price of area is that of time, times a factor."""
     order, found = topological_order(graph), []
+    most = 6 if len(graph.kernels) <= 40 else 2  # a sizing takes several seconds on long networks
     for target in list(dict.fromkeys(t.sizing.target for t in tries))[:most]:
         price = graph.weights.time * target / (graph.width * graph.height)
         menus = [protocol_sizing(graph, target, order, price * factor) for factor in _PRICES]

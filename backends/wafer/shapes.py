@@ -129,8 +129,7 @@ def _splits(node: KernelNode, side: int) -> tuple[Ints, Ints, Ints]:
 def _least_k(conv: Conv, h: Ints, w: Ints, c: Ints, split: Split) -> Ints:
     """The two inequalities of the module's text; K + 1 where no k will do."""
     turns = -(-conv.H // h) * -(-conv.W // w) * -(-conv.C // c)
-    budget = split.target * conv.T * conv.T / (conv.R * conv.S)
-    rounds = (budget.numerator // budget.denominator) // turns  # how many groups of filters the time allows
+    rounds = _rounds(conv, split) // turns  # how many groups of filters the time allows
     by_time = np.where(rounds > 0, -(-conv.K // np.maximum(rounds, 1)), conv.K + 1)
     image = (conv.W + conv.S - 1) * (conv.H + conv.R - 1)
     words = conv.K * (conv.R * conv.S * conv.C * h * w + image * c)
@@ -164,10 +163,22 @@ def protocol_areas(node: KernelNode, split: Split) -> ProtocolAreas:
     return _protocol_areas(replace(node, id=0, name=""), split)
 
 
+@lru_cache(maxsize=1 << 18)
 def least_k(conv: Conv, h: int, w: int, c: int, split: Split) -> int:
-    """The least k of one convolution at (h, w, c); K + 1 where none will do."""
-    one = np.ones(1, dtype=np.int64)
-    return int(_least_k(conv, h * one, w * one, c * one, split)[0])
+    """The least k of one convolution at (h, w, c), as in the module's text; K + 1 where none will do."""
+    rounds = _rounds(conv, split) // (-(-conv.H // h) * -(-conv.W // w) * -(-conv.C // c))
+    if rounds == 0:
+        return conv.K + 1
+    image = (conv.W + conv.S - 1) * (conv.H + conv.R - 1)
+    words = conv.K * (conv.R * conv.S * conv.C * h * w + image * c)
+    return min(conv.K + 1, max(-(-conv.K // rounds), -(-words // (c * h * w * split.memory_limit))))
+
+
+@lru_cache(maxsize=4096)
+def _rounds(conv: Conv, split: Split) -> int:
+    """How many steps of R S / T^2 the target allows."""
+    budget = split.target * conv.T * conv.T / (conv.R * conv.S)
+    return budget.numerator // budget.denominator
 
 
 _cached_table = lru_cache(maxsize=128)(_table)
