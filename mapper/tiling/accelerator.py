@@ -39,7 +39,7 @@ WINDOWS = (("OX", "FX"), ("OY", "FY"))  # dimensions of the input: positions of 
 class MemoryLevel:
     """One memory of the hierarchy. `widths` gives (least, greatest) bits of an access per direction code: "fh" written
     from outside, "tl" read inwards, "fl" written from inside, "th" read outwards; `serves` the array dimensions that
-    one instance feeds."""
+    one instance feeds; `ports` numbers the port of each entry of `widths`."""
 
     name: str
     bits: int
@@ -48,6 +48,7 @@ class MemoryLevel:
     operands: tuple[str, ...]
     serves: tuple[str, ...]
     widths: tuple[tuple[str, str, int, int], ...]
+    ports: tuple[int, ...] = ()
 
     def width(self, operand: str, direction: str) -> tuple[int, int]:
         """(least, greatest) bits of an access."""
@@ -78,14 +79,15 @@ def _accelerator(name: str, value: Mapping[str, Any]) -> Accelerator:
     back = {port: operand for operand, port in PORT_NAMES.items()}
     memories = []
     for item in value["memories_inner_to_outer"]:
-        widths = []
-        for port in item["ports"]:
+        widths, numbers = [], []
+        for number, port in enumerate(item["ports"]):
             for carried in port["carries"]:
                 operand, direction = carried.split(", ")
                 widths.append((back[operand], direction, port["bits_per_cycle_min"], port["bits_per_cycle_max"]))
+                numbers.append(number)
         memories.append(
             MemoryLevel(item["name"], int(item["size_bits"]), item["read_pJ_per_access"], item["write_pJ_per_access"],
-                        tuple(back[o] for o in item["operands"]), tuple(item["shared_over_array_dims"]), tuple(widths))
+                        tuple(back[o] for o in item["operands"]), tuple(item["shared_over_array_dims"]), tuple(widths), tuple(numbers))
         )  # fmt: skip
     array = value["array"]
     return Accelerator(name, tuple(array["dims"].items()), array["mac_pJ"], tuple(memories))
@@ -148,6 +150,7 @@ class Terms:
     layer: Layer
     accelerator: Accelerator
     operand: str
+    whole: bool = False  # unrolled factors cut to integers, as time is counted
 
     @cached_property
     def memories(self) -> tuple[MemoryLevel, ...]:
@@ -157,11 +160,12 @@ class Terms:
     def spatial(self) -> tuple[tuple[tuple[str, float], ...], ...]:
         """Unrolled (dimension, factor) directly below each memory."""
         found, below = [], frozenset[str]()
+        places = [(dim, loop, float(math.floor(f + 1e-9)) if self.whole else f) for dim, loop, f in self.layer.places]
         for memory in self.memories:
             new = frozenset(memory.serves) - below
-            found.append(tuple((loop, f) for dim, loop, f in self.layer.places if dim in new))
+            found.append(tuple((loop, f) for dim, loop, f in places if dim in new))
             below |= frozenset(memory.serves)
-        left = tuple((loop, f) for dim, loop, f in self.layer.places if dim not in below)
+        left = tuple((loop, f) for dim, loop, f in places if dim not in below)
         found[-1] = (*found[-1], *left)
         return tuple(found)
 
@@ -178,8 +182,12 @@ class Terms:
 
     def _unique(self, level: int) -> float:
         """Places that hold different data, from `level` outwards."""
-        whole = {d: math.prod(f for part in self.spatial[level:] for loop, f in part if loop == d) for d in self.layer.size}
-        inner = {d: math.prod(f for part in self.spatial[:level] for loop, f in part if loop == d) for d in self.layer.size}
+        whole = {
+            d: math.prod(f for part in self.spatial[level:] for loop, f in part if loop == d) for d in self.layer.size
+        }
+        inner = {
+            d: math.prod(f for part in self.spatial[:level] for loop, f in part if loop == d) for d in self.layer.size
+        }
         both = {d: whole[d] * inner[d] for d in whole}
         return float(self._slice(both) / self._slice(inner))
 

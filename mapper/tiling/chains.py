@@ -15,7 +15,7 @@ where there are very many).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -250,6 +250,3 @@ def _trace(
                 k = _less(k, at)
                 break
     return tuple((o, tuple(reversed(points))) for o, points in found.items())
-
-
-Evaluate = Callable[[Chain], float]

@@ -1,13 +1,13 @@
 """Chains of matmuls and attention through one buffer, the intermediates kept inside: least words moved, by template.
 
-X0 (M x n0) is multiplied by W1 (n0 x n1), W2 (n1 x n2), ... ; nothing is computed twice, S words stand inside. Groups of
-neighbouring products are fused, what lies between groups is written and read back; a group is one of
+X0 (M x n0) is multiplied by W1 (n0 x n1), W2 (n1 x n2), ... ; nothing is computed twice, S words stand inside. Groups
+of neighbouring products are fused, what lies between groups is written and read back; a group is one of
 
 * a single product, tiled alone (the exact two-level optimum of `grid.py`);
-* a *pair* through a block of the intermediate T, tm rows by tj columns:  T = X0 W1 over k, one column of X0 or one row of
-  W1 at a time, then  Y += T W2.  Rows outside, columns inside: W1 and W2 are read once per block of rows; X0 and Y move
-  once per block of columns too, unless they stay (tm n0, tm n2 words). Columns outside: the same with the roles of rows
-  and weights exchanged. Whatever room is left keeps a part of what is streamed;
+* a *pair* through a block of the intermediate T, tm rows by tj columns:  T = X0 W1 over k, one column of X0 or one row
+  of W1 at a time, then  Y += T W2.  Rows outside, columns inside: W1 and W2 are read once per block of rows; X0 and Y
+  move once per block of columns too, unless they stay (tm n0, tm n2 words). Columns outside: the same with the roles of
+  rows and weights exchanged. Whatever room is left keeps a part of what is streamed;
 * a *row chain*: tm rows of neighbouring intermediates stand, every weight is read once per block of rows.
 
 Attention of one head is the pair  S = Q K^T, O = S V  with N x N scores (row statistics are not counted, as in the
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from math import inf
 
 import numpy as np
@@ -42,7 +42,7 @@ class Fused:
 def chain_words(rows: int, dims: Sequence[int], room: int, single: Callable[[int, int, int], int | None]) -> Fused:
     """Least words over all ways to group the chain; `single(m, n, k)` gives the words of one product tiled alone."""
 
-    @lru_cache(maxsize=None)
+    @cache
     def best(first: int) -> Fused:
         if first == len(dims) - 1:
             return Fused(0, "")
@@ -129,8 +129,8 @@ def _pair(rows: int, n0: int, n1: int, n2: int, room: int, keep_in: bool, keep_o
 def _pair_by_columns(rows: int, n0: int, n1: int, n2: int, room: int, keep: bool) -> Fused:
     """Columns of T outside, rows inside: W1 and W2 move once; X0 and Y once per block of columns.
 
-    words = W1 + W2 + M n0 J + M n2 (2J - 1);  room >= tj (n0 + n2) + tm tj + a line of X0 or Y + 1. With `keep`, what is
-    left of the room holds rows of X0 for all blocks of columns.
+    words = W1 + W2 + M n0 J + M n2 (2J - 1);  room >= tj (n0 + n2) + tm tj + a line of X0 or Y + 1. With `keep`, what
+    is left of the room holds rows of X0 for all blocks of columns.
     """
     tj = np.array(_steps(n1), float)
     tm = np.ones((1, 1))
