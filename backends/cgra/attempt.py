@@ -68,10 +68,10 @@ def attempt(trial: Trial) -> Attempt:
     modes: tuple[Registers, ...] = ("ignored", "counted", "coloured")
     for registers in modes:
         form = build(problem, trial.ii, windows, confined, registers, trial.most_moves)
-        result = _solved(form, replace(trial.limits, effort=trial.limits.effort - spent), registers)
+        result = _solved(form, trial.limits, registers)
         spent += result.spent
         fits = result.schedule is not None and registers_of(problem, result.schedule) is not None
-        if result.verdict != "found" or fits or spent >= 0.99 * trial.limits.effort:
+        if result.verdict != "found" or fits:
             break
     verdict = "unknown" if result.verdict == "found" and not fits else result.verdict
     return replace(result, verdict=verdict, schedule=result.schedule if verdict == "found" else None, spent=spent)

@@ -203,10 +203,9 @@ class Search:
     def _quick(self, ii: int) -> Iterator[Rung]:
         """Trials that find, cheapest first."""
         corner = self._corner_side(ii) < max(self.fabric.rows, self.fabric.columns)
-        slacks: tuple[int, ...] = (0, ii) if len(self.direct.operations) < LARGE else (0, 4)
-        if len(self.direct.operations) >= LARGE and any(
-            name == "direct-0" for lower, name in self._failed if lower < ii
-        ):
+        size = len(self.direct.operations)
+        slacks: tuple[int, ...] = (0, ii) if size < LARGE // 2 else (0, 4, ii) if size < LARGE else (0, 4)
+        if size >= LARGE and any(name == "direct-0" for lower, name in self._failed if lower < ii):
             slacks = (4,)  # what the shortest length lacks at one II it seldom has at the next
         if not conflict(self.direct, ii):
             if corner:
