@@ -1,0 +1,47 @@
+"""The wafer benchmark prints its contract, and its exit code follows the published score."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CONV = {"type": "conv", "H": 8, "W": 8, "R": 3, "S": 3, "C": 8, "K": 8, "T": 1, "U": 1}
+
+
+def benchmark() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("wafer_benchmark", ROOT / "benchmarks" / "wafer.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def folder(tmp_path: Path, best: float) -> Path:
+    nodes = [{"id": i, "name": f"k{i}", **CONV} for i in range(3)]
+    edges = [{"src": i, "dst": i + 1, "shape": [8, 8, 8]} for i in range(2)]
+    weights = {"time": 1, "wirelength": 1, "adapter": 0}
+    graph = {"name": "t", "width": 60, "height": 60, "memory_limit": 24576, "weights": weights}
+    (tmp_path / "t.json").write_text(json.dumps({**graph, "nodes": nodes, "edges": edges}))
+    header = "benchmark,tool,kind,time,wirelength,adapter,score,source,note\n"
+    (tmp_path / "results.csv").write_text(
+        f"{header}t,tool,published,1,1,0,{best},nowhere,\nt,worse,published,1,1,0,1e12,x,\n"
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize(("best", "code"), [(1.0, 5), (1e9, 0)])
+def test_exit_code_and_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str], best: float, code: int) -> None:
+    assert benchmark().main([str(folder(tmp_path, best)), "--effort", "fast", "--unit", "--json"]) == code
+    row = json.loads(capsys.readouterr().out)["rows"][0]
+    assert set(row) == {"id", "ours", "reference", "cpu_s"} and row["id"] == "t"
+    assert row["ours"]["legal"] and row["reference"]["score"] == best
+    assert row["ours"]["time"] + row["ours"]["wirelength"] == row["ours"]["score"] == row["ours"]["unit_score"]
+    assert row["ours"]["score_bound"] <= row["ours"]["score"]
