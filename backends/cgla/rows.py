@@ -44,9 +44,6 @@ class RowPlan:
     row_of: Mapping[int, int]
     folded: frozenset[int]
 
-    def nodes_in(self, row: int) -> tuple[int, ...]:
-        return tuple(i for i, r in self.row_of.items() if r == row)
-
 
 class RowModel(RowOrder):
     """The model for `rows` rows and the nodes' `spans`. `nogoods`: sets of nodes that must not share one row."""
