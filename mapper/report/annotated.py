@@ -34,7 +34,8 @@ def annotate(source: Path | str, report: Mapping[str, Any]) -> bytes | None:
         for key, value in facts.items():
             entry = node.metadata_props.add()
             entry.key, entry.value = f"mapper.{key}", value
-    return model.SerializeToString(deterministic=True)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
 
 
 def _model(source: Path | str) -> onnx.ModelProto | None:

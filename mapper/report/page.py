@@ -22,15 +22,15 @@ from .view import Shown, shown
 __all__ = ["embedded", "html_page"]
 
 SCRIPTS = ("page.js", "page_fabric.js", "page_body.js", "page_graph.js", "page_start.js")
-TABLE_OPEN = 400  # longer tables start folded
 
 _FABRIC_TITLES = {
-    "slots": ("The loop on the grid", "Each square is a processing element. Step through the slots of the steady state, "
-              "or through the first iterations from the start."),
-    "rows": ("The loop in the array", "Values pass from row to row through registers, from top to bottom. Each unit has "
-             "four slots: arithmetic, condition, and two for memory."),
+    "slots": ("The loop on the grid", "Each square is a processing element. Step through the slots of the steady "
+              "state, or through the first iterations from the start."),
+    "rows": ("The loop in the array", "Values pass from row to row through registers, from top to bottom. Each unit "
+             "has four slots: arithmetic, condition, and two for memory."),
     "floor": ("The floorplan", "Each rectangle of cores runs one operator; lines are the tensors routed between them."),
-    "time": ("The fabric over time", "Every operator on the clock, by resource and lane. Click one to see what it holds."),
+    "time": ("The fabric over time", "Every operator on the clock, by resource and lane. Click one to see what "
+             "it holds."),
 }  # fmt: skip
 
 
@@ -47,7 +47,8 @@ def html_page(decision: Decision, report: Mapping[str, Any]) -> str:
         '<link rel="icon" href="data:,">',
         f"<style>\n{style}</style></head>\n<body>",
         f"<header><h1>{title}</h1><p class=soft>target {escape(report['target'])}, seed {report['seed']}, mapper "
-        f"{escape(report['version'])}, input sha256 {escape(report['input']['sha256'][:12])}</p>{_navigation()}</header>",
+        f"{escape(report['version'])}, input sha256 {escape(report['input']['sha256'][:12])}</p>",
+        f"{_navigation()}</header>",
         f'<main><section id="summary"><h2>Summary</h2>{summary_html(report)}</section>',
         _drawings(view), _table(view), "</main>",
         '<div id="tip" role="status" hidden></div>',
@@ -99,7 +100,8 @@ def _table(view: Shown) -> str:
     return (
         '<section id="table"><h2>The table</h2><p><label>Filter <input id="filter" type="search" '
         'placeholder="name, type, place"></label> <span class=soft id="shown" aria-live="polite"></span></p>'
-        f'<div class="scroll"><table id="ops"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></section>'
+        f'<div class="scroll"><table id="ops"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+        "</section>"
     )
 
 

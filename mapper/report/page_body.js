@@ -126,7 +126,7 @@ function slotChart(host, body, state, items, { first, last, turns }) {
   // elements against cycles: the first iterations, the repeating window between dashed lines
   host.replaceChildren();
   const used = [...new Set(body.items.map(item => item.pe))].sort((a, b) => a - b);
-  const cycles = last + 1 + (turns - 1) * body.ii, w = 26, h = 17, left = 46, high = used.length * h + 34;
+  const cycles = last + 1 + (turns - 1) * body.ii, w = 26, h = 17, left = 46, high = used.length * h + 8;
   const root = draw("svg", { viewBox: `0 0 ${left + cycles * w + 6} ${high}`, style: `max-width:${left + cycles * w + 6}px` }, html("div", { class: "figure" }, host));
   used.forEach((pe, row) => draw("text", { x: left - 6, y: row * h + 14, "text-anchor": "end", "font-size": 10, class: "note" }, root, `PE ${pe}`));
   for (let turn = 0; turn < turns; turn++) body.items.forEach((item, number) => {
@@ -136,10 +136,10 @@ function slotChart(host, body, state, items, { first, last, turns }) {
     draw("text", { x: x + w / 2 - 1, y: y + 11, "text-anchor": "middle", "font-size": 9, class: item.move ? "ondark" : textOn(colour) }, group, item.n);
   });
   const window0 = Math.floor(last / body.ii) * body.ii;
-  for (const t of [window0, window0 + body.ii]) draw("line", { class: "wire", style: "opacity:.8", x1: left + t * w - 0.7, x2: left + t * w - 0.7, y1: 0, y2: high - 16, "stroke-dasharray": "4 3", "stroke-width": 1.2 }, root);
+  for (const t of [window0, window0 + body.ii]) draw("line", { class: "wire", style: "opacity:.8", x1: left + t * w - 0.7, x2: left + t * w - 0.7, y1: 0, y2: high, "stroke-dasharray": "4 3", "stroke-width": 1.2 }, root);
   const now = state.mode === "start" ? state.at : window0 + ((state.at - first - window0) % body.ii + body.ii) % body.ii;
-  draw("rect", { x: left + now * w - 0.7, y: 0, width: w, height: high - 16, fill: "none", stroke: PALETTE[5], "stroke-width": 1.6, "pointer-events": "none" }, root);
-  draw("text", { x: left, y: high - 4, "font-size": 10, class: "note" }, root, `cycles from the start; each iteration has its colour, a new one starts every ${body.ii}; between the dashed lines the pattern repeats`);
+  draw("rect", { x: left + now * w - 0.7, y: 0, width: w, height: high, fill: "none", stroke: PALETTE[5], "stroke-width": 1.6, "pointer-events": "none" }, root);
+  html("p", { class: "soft" }, host, `Cycles run from left to right. A new iteration starts every ${body.ii} and has its own colour; between the dashed lines the pattern repeats.`);
 }
 
 // -- rows ---------------------------------------------------------------------------------------------------------------

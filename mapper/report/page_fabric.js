@@ -5,8 +5,8 @@ function floor(host, plan) {
   const { layer, tools } = drawing;
   const unit = Math.max(plan.rows, plan.columns);
   draw("rect", { class: "cell", width: plan.columns, height: plan.rows, "stroke-width": unit / 600 }, layer);
-  const areas = draw("g", {}, layer), heat = draw("g", { style: "display:none" }, layer), lines = draw("g", {}, layer);
-  const boxes = plan.areas.map(area => floorArea(areas, area, plan));
+  const areas = draw("g", {}, layer), heat = draw("g", { style: "display:none" }, layer), lines = draw("g", {}, layer), labels = draw("g", { "pointer-events": "none" }, layer);
+  const boxes = plan.areas.map(area => floorArea(areas, labels, area, plan));
   for (const [row, column] of plan.dead) {
     tipped(draw("rect", { class: "dead", x: column, y: row, width: 1, height: 1, "stroke-width": 0.1 }, layer), `dead core ${row}, ${column}`);
   }
@@ -17,7 +17,7 @@ function floor(host, plan) {
   floorHome(drawing, plan);
 }
 
-function floorArea(parent, area, plan) {
+function floorArea(parent, labels, area, plan) {
   const item = DATA.items[area.i];
   const tip = [item.n, `${area.w} x ${area.h} at row ${area.r}, column ${area.c}`,
     ...plan.overlays.map(([label, unit], i) => `${label}: ${worded(area.v[i], unit)}`)].join("\n");
@@ -27,7 +27,7 @@ function floorArea(parent, area, plan) {
   const long = upright ? area.w : area.h, short = upright ? area.h : area.w;
   const size = Math.min(short * 0.5, long * 1.55 / Math.max(name.length, 3), Math.max(plan.rows, plan.columns) / 28);
   const x = area.c + area.w / 2, y = area.r + area.h / 2;
-  const label = draw("text", { x, y: y + size * 0.35, "font-size": +size.toFixed(3), "text-anchor": "middle", "pointer-events": "none", class: "ondark" }, group, name);
+  const label = draw("text", { x, y: y + size * 0.35, "font-size": +size.toFixed(3), "text-anchor": "middle", class: "ondark" }, labels, name);
   if (!upright) label.setAttribute("transform", `rotate(-90 ${x} ${y})`);
   return { box, label, area };
 }

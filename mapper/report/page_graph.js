@@ -34,14 +34,21 @@ function graphView(host, graph) {
 
 function graphBlock(host, graph, block, top) {
   const members = graph.at.map((at, i) => [at, i]).filter(([at]) => at[0] === block);
-  const last = Math.max(...members.map(([at]) => at[1]), 0), deepest = Math.max(...members.map(([at]) => at[2]), 0);
-  // long thin graphs are broken into lines, like text
-  const perLine = Math.max(4, Math.min(last + 1, Math.ceil(Math.sqrt((last + 1) * 3.2 / (deepest + 1))))), lines = Math.ceil((last + 1) / perLine);
-  const lineHigh = (deepest + 1) * (NODE.high + NODE.down) + 18;
-  const wide = perLine * (NODE.wide + NODE.right) + 20, high = lines * lineHigh + 10;
+  const depth = [];
+  for (const [[, layer, slot]] of members) depth[layer] = Math.max(depth[layer] || 1, slot + 1);
+  // a long thin graph is broken into lines, like text; a bushy one stays in one piece
+  const thin = Math.max(...depth) <= 4 || depth.length > 24;
+  const perLine = thin ? Math.min(depth.length, Math.max(7, Math.ceil(Math.sqrt(depth.length * 2)))) : depth.length;
+  const lines = [];
+  depth.forEach((count, layer) => { const n = Math.floor(layer / perLine); lines[n] = Math.max(lines[n] || 1, count); });
+  const tops = lines.map((_, n) => 12 + lines.slice(0, n).reduce((sum, count) => sum + count * (NODE.high + NODE.down) + 20, 0));
+  const wide = perLine * (NODE.wide + NODE.right) + 24, high = tops[lines.length - 1] + lines[lines.length - 1] * (NODE.high + NODE.down) + 8;
+  const xy = new Map(members.map(([[, layer, slot], i]) => {
+    const line = Math.floor(layer / perLine), slack = (lines[line] - depth[layer]) * (NODE.high + NODE.down) / 2;
+    return [i, [24 + (layer % perLine) * (NODE.wide + NODE.right), tops[line] + slack + slot * (NODE.high + NODE.down), line]];
+  }));
   const drawing = picture(host, "graph of operators", wide, high, { most: 620, scale: 1.05 });
-  const xy = new Map(members.map(([at, i]) => [i, [14 + (at[1] % perLine) * (NODE.wide + NODE.right), 10 + Math.floor(at[1] / perLine) * lineHigh + at[2] * (NODE.high + NODE.down)]]));
-  for (const [source, target, distance, bytes] of graph.arrows) graphArrow(drawing.layer, xy, source, target, distance, bytes);
+  for (const [source, target, distance, bytes] of graph.arrows) graphArrow(drawing.layer, xy, tops, source, target, distance, bytes);
   for (const [, i] of members) graphNode(drawing.layer, graph, i, xy.get(i), top);
   if (graph.unit) {
     const scale = html("span", { class: "legend" }, drawing.tools);
@@ -51,12 +58,13 @@ function graphBlock(host, graph, block, top) {
   }
 }
 
-function graphArrow(layer, xy, source, target, distance, bytes) {
+function graphArrow(layer, xy, tops, source, target, distance, bytes) {
   const a = xy.get(source), b = xy.get(target);
   if (!a || !b) return;
   const [x1, y1, x2, y2] = [a[0] + NODE.wide, a[1] + NODE.high / 2, b[0] - 3, b[1] + NODE.high / 2];
-  const bend = Math.max(18, Math.abs(x2 - x1) / 2.5);
-  const path = draw("path", { class: "wire", d: `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`, "stroke-width": 1.3, "marker-end": "url(#arrow)", "data-ends": `${source} ${target}` }, layer);
+  const bend = Math.min(Math.max(18, Math.abs(x2 - x1) / 2.5), 90), gutter = tops[b[2]] - 12;
+  const curve = x2 > x1 || a[2] === b[2] ? `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}` : `M${x1} ${y1}h14V${gutter}H${x2 - 14}V${y2}H${x2}`;
+  const path = draw("path", { class: "wire", d: curve, "stroke-width": 1.3, "marker-end": "url(#arrow)", "data-ends": `${source} ${target}` }, layer);
   if (distance) path.setAttribute("stroke-dasharray", "4 3");
   tipped(path, `${DATA.items[source].n} to ${DATA.items[target].n}${distance ? `, ${distance} iteration${distance > 1 ? "s" : ""} later` : ""}${bytes ? `\n${quantity(bytes, "B")}` : ""}`);
 }

@@ -17,7 +17,7 @@ _MEANING = {
     "bound": "No mapping can be better: the objective meets a bound that other code recomputes.",
     "exhausted-twice": "No mapping can be better: the search space was exhausted twice, by two different searches.",
     "exhausted": "The search space was exhausted once; no bound from other code confirms it.",
-    "none": "Found by search. The bar beside it says how much better a mapping could be at most.",
+    "none": "Found by search. The bar shows how much better a mapping could be at most.",
 }
 _TERMS = {
     "ii": "initiation interval: cycles between the starts of two iterations",
@@ -128,14 +128,16 @@ def _movement(report: Mapping[str, Any]) -> str:
     for name, level in levels.items():
         bound = bounds.get(name, {})
         ticks = "".join(
-            f'<i class="{kind}" style="left:{bound[key] / top * 100:.3f}%" title="{kind}: {quantity(bound[key], "B")}"></i>'
+            f'<i class="{kind}" style="left:{bound[key] / top * 100:.3f}%" '
+            f'title="{kind}: {quantity(bound[key], "B")}"></i>'
             for kind, key in (("attainable", "attainable_bytes"), ("provable", "provable_bytes"))
             if key in bound
         )
         read, written = level["read_bytes"] / top * 100, level["write_bytes"] / top * 100
         rows.append(
             f'<tr><th scope="row">{_text(name)}</th><td class="track"><span class="read" style="width:{read:.3f}%" '
-            f'title="read {quantity(level["read_bytes"], "B")}"></span><span class="written" style="width:{written:.3f}%" '
+            f'title="read {quantity(level["read_bytes"], "B")}"></span>'
+            f'<span class="written" style="width:{written:.3f}%" '
             f'title="written {quantity(level["write_bytes"], "B")}"></span>{ticks}</td>'
             f"<td>{quantity(moved[name], 'B')}</td><td>{quantity(level['energy_pj'] * 1e-12, 'J')}</td>"
             f"<td>{_against(bound)}</td></tr>"
@@ -145,9 +147,11 @@ def _movement(report: Mapping[str, Any]) -> str:
     return (
         '<h3>Bytes moved, by memory</h3><table class="movement"><thead><tr><th>memory</th><th class="track">'
         '<b class="read"></b>read <b class="written"></b>written <b class="attainable"></b>attainable '
-        '<b class="provable"></b>provable bound</th><th>bytes</th><th>energy</th><th>against the bound</th></tr></thead>'
+        '<b class="provable"></b>provable bound</th><th>bytes</th><th>energy</th><th>against the bound</th>'
+        "</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table>"
-        f"<p class=soft>Bytes x hops over links between elements: {quantity(report['totals']['hop_bytes'], 'B')}.{relative}</p>"
+        "<p class=soft>Bytes x hops over links between elements: "
+        f"{quantity(report['totals']['hop_bytes'], 'B')}.{relative}</p>"
     )
 
 
@@ -174,7 +178,7 @@ def _phases(phases: Mapping[str, int]) -> str:
         for share, colour, name in pieces
     )
     return (f"<h3>Work by phase, in cycles</h3>{_bar(pieces)}<ul class=keys>{keys}</ul>"
-            "<p class=soft>Summed over all stages; phases on different resources run at the same time.</p>")  # fmt: skip
+            "<p class=soft>Over all stages; phases on different resources run at the same time.</p>")  # fmt: skip
 
 
 def _host(host_ops: Sequence[Mapping[str, Any]]) -> str:
@@ -186,4 +190,5 @@ def _host(host_ops: Sequence[Mapping[str, Any]]) -> str:
         for op in host_ops
     )
     return (f"<details open><summary>{len(host_ops)} operators run on the host</summary><table><thead><tr>"
-            f"<th>operator</th><th>type</th><th>bytes</th><th>reason</th></tr></thead><tbody>{rows}</tbody></table></details>")  # fmt: skip
+            f"<th>operator</th><th>type</th><th>bytes</th><th>reason</th></tr></thead><tbody>{rows}</tbody></table>"
+            "</details>")  # fmt: skip

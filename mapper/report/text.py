@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import isclose
 from typing import Any
 
 from mapper.errors import clean
 
 __all__ = ["columns", "minimised", "proof_words", "quantity", "summary"]
 
+# the total that the objective equals names what was minimised
+_TOTALS = (("movement_pj", "movement in pJ"), ("energy_pj", "energy in pJ"),
+           ("interval_cycles", "cycles between inferences"), ("cycles", "cycles of one inference"))  # fmt: skip
 _SCALE = (
     (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""),
     (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"),
@@ -113,12 +117,16 @@ def proof_words(proof: str) -> str:
 
 
 def minimised(report: Mapping[str, Any]) -> str:
-    """What the search made small: loop kernels and contest graphs have objectives of their own."""
+    """What the search made small, in words; loop kernels and contest graphs have objectives of their own."""
     if "contest" in report:
         return "contest score"
     if "kernel" in report:
         return "rows, then hops" if "rows" in report["kernel"] else "II, then MOVEs"
-    return str(report.get("minimised", report["objective"]))
+    totals, value = report["totals"], report["outcome"]["objective"]
+    for key, words in _TOTALS:
+        if key in totals and isclose(totals[key], value, rel_tol=1e-9):
+            return words
+    return str(report["objective"])
 
 
 def _outcome(report: Mapping[str, Any]) -> str:

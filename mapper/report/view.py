@@ -85,7 +85,7 @@ def _kernel(decision: KernelDecision) -> Shown:
 
 def _node_row(item: Mapping[str, Any], number: int, drawing: Mapping[str, Any]) -> tuple[Cell, ...]:
     if drawing["kind"] == "rows":
-        place = (_number(item["row"]), _number(item["col"]), (item["slot"], None))
+        place: tuple[Cell, ...] = (_number(item["row"]), _number(item["col"]), (item["slot"], None))
     else:
         place = (_number(item["t"]), _number(item["pe"]), _number(item["t"] % drawing["ii"]))
     name: Cell = (item["n"], float(item["n"])) if item["n"].isdecimal() else (item["n"], None)
