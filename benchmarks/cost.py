@@ -16,7 +16,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class Row:
     reference: dict[str, Any]
     cpu_s: float
     shortfall: str = ""
-    group: tuple[str, ...] = field(default=())
+    group: tuple[str, str, str] | None = None
 
 
 def matmul(m: int, n: int, k: int) -> Graph:

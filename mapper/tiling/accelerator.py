@@ -87,7 +87,8 @@ def _accelerator(name: str, value: Mapping[str, Any]) -> Accelerator:
                 numbers.append(number)
         memories.append(
             MemoryLevel(item["name"], int(item["size_bits"]), item["read_pJ_per_access"], item["write_pJ_per_access"],
-                        tuple(back[o] for o in item["operands"]), tuple(item["shared_over_array_dims"]), tuple(widths), tuple(numbers))
+                        tuple(back[o] for o in item["operands"]), tuple(item["shared_over_array_dims"]),
+                        tuple(widths), tuple(numbers))
         )  # fmt: skip
     array = value["array"]
     return Accelerator(name, tuple(array["dims"].items()), array["mac_pJ"], tuple(memories))
@@ -182,19 +183,12 @@ class Terms:
 
     def _unique(self, level: int) -> float:
         """Places that hold different data, from `level` outwards."""
-        whole = {
-            d: math.prod(f for part in self.spatial[level:] for loop, f in part if loop == d) for d in self.layer.size
-        }
-        inner = {
-            d: math.prod(f for part in self.spatial[:level] for loop, f in part if loop == d) for d in self.layer.size
-        }
-        both = {d: whole[d] * inner[d] for d in whole}
-        return float(self._slice(both) / self._slice(inner))
+        inner, outer = _factors(self.layer, self.spatial[:level]), _factors(self.layer, self.spatial[level:])
+        return float(self._slice({d: inner[d] * outer[d] for d in inner}) / self._slice(inner))
 
     def elements(self, level: int, point: Point) -> Any:
         """Elements in one instance of memory `level` that ends at `point`; level -1: one place of the array."""
-        inner = {d: math.prod(f for part in self.spatial[: level + 1] for loop, f in part if loop == d)
-                 for d in self.layer.size}  # fmt: skip
+        inner = _factors(self.layer, self.spatial[: level + 1])
         return np.rint(self._slice({d: point[d] * inner[d] for d in self.layer.size}))
 
     def _slice(self, sizes: Point) -> Any:
@@ -234,14 +228,13 @@ class Terms:
     def accesses(self, level: int, point: Point) -> list[tuple[int, str, Any]]:
         """(memory, direction, words) over the link between memory `level`, which ends at `point`, and the next; level
         -1 is the array itself."""
-        cycles = math.prod(point.values()) if all(np.isscalar(v) for v in point.values()) else _product(point)
-        times = self.layer.cycles // cycles
+        times = self.layer.cycles // _product(point)
         held = self.elements(level, point)
         dealt = held * self.fanout(level + 1)
         if self.operand != "O":
-            bits = self.layer.bits(self.operand)
-            found = [(level + 1, "tl", self.words(level + 1, "tl", dealt, bits, times))]
-            return found + ([(level, "fh", self.words(level, "fh", held, bits, times))] if level >= 0 else [])
+            width = self.layer.bits(self.operand)
+            found = [(level + 1, "tl", self.words(level + 1, "tl", dealt, width, times))]
+            return found + ([(level, "fh", self.words(level, "fh", held, width, times))] if level >= 0 else [])
         partial = self.partial_outside(level, point)
         bits = np.where(partial, self.layer.partial_bits, self.layer.final_bits)
         back = np.where(partial, self.layer.partial_bits, 0)
@@ -259,6 +252,11 @@ class Terms:
             item = self.memories[memory]
             total = total + words * (item.read_pj if direction in ("tl", "th") else item.write_pj)
         return total
+
+
+def _factors(layer: Layer, parts: Sequence[Sequence[tuple[str, float]]]) -> dict[str, float]:
+    """Unrolled factor per dimension over several memories."""
+    return {d: math.prod(f for part in parts for loop, f in part if loop == d) for d in layer.size}
 
 
 def _product(point: Point) -> Any:
