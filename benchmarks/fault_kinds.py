@@ -235,6 +235,16 @@ def too_deep(mapping: Mapping, stage: Stage, buffer: Buffer, rng: random.Random)
 
 @fatal
 @on_buffer
+def stale_resident(mapping: Mapping, stage: Stage, buffer: Buffer, rng: random.Random) -> Buffer | None:
+    """An activation, or a result, is said to stay from one inference to the next."""
+    operand = buffer.operand
+    tensor = None if operand == WRITTEN else mapping.graph.tensor(_op(mapping, stage).reads[operand].tensor)
+    weight = tensor is not None and tensor.role == "weight"
+    return None if weight and mapping.schedule == "pipeline" else replace(buffer, resident=True)
+
+
+@fatal
+@on_buffer
 def no_copies(mapping: Mapping, stage: Stage, buffer: Buffer, rng: random.Random) -> Buffer:
     return replace(buffer, copies=0)
 
@@ -376,6 +386,19 @@ def lost_bytes(mapping: Mapping, route: Route, rng: random.Random) -> Route:
 @on_route
 def wrong_target(mapping: Mapping, route: Route, rng: random.Random) -> Route:
     return replace(route, target=rng.choice([route.source or "nowhere", "nowhere"]))
+
+
+@fatal
+@on_route
+def served_too(mapping: Mapping, route: Route, rng: random.Random) -> Route:
+    """The tree claims to serve a stage that it does not reach, or that does not read it."""
+    return replace(route, also=(rng.choice([mapping.stages[0].name, "nowhere"]),))
+
+
+@fatal
+@on_route
+def outlying_lane(mapping: Mapping, route: Route, rng: random.Random) -> Route:
+    return replace(route, lanes=2, stride=rng.choice([(0, 0), (8, 0), (0, -8)]))
 
 
 @fatal

@@ -287,10 +287,21 @@ def networks(draw) -> Mapping:
                       body=draw(st.sampled_from([None, 0])), after=after, configuration_bytes=draw(st.integers(0, 64)),
                       overlap=draw(st.booleans()))  # fmt: skip
         stages.append(replace(stage, buffers=buffers(draw, graph, stage, op, home, end)))
+    if pipeline:
+        stages[0] = _with_residents(draw, graph, stages[0])
     homes = tuple((name, memory) for name, memory in home.items() if memory != "dram")
     mapping = Mapping("toy", FAST, graph, axes, tuple(stages), (BODY,), _routes(draw, graph), homes,
                       (HostCall("host", "opaque"),), "pipeline" if pipeline else "sequence")  # fmt: skip
     return replace(mapping, stages=tuple(_timed(mapping, stage) for stage in stages))
+
+
+def _with_residents(draw, graph: Graph, stage: Stage) -> Stage:
+    """Slices of the weight that are filled once may stay from one inference to the next."""
+    last = {at for at, tile in enumerate(stage.loops) if tile.axis is None and tile.trips > 1 and tile.loop in "nk"}
+    once = [b.operand == 1 and not b.streamed and not any(at < b.depth for at in last) for b in stage.buffers]
+    return replace(stage, buffers=tuple(
+        replace(b, resident=draw(st.booleans())) if stays else b for b, stays in zip(stage.buffers, once, strict=True)
+    ))  # fmt: skip
 
 
 def _routes(draw, graph: Graph) -> tuple[Route, ...]:

@@ -91,22 +91,44 @@ def routes(mapping: Mapping) -> Iterator[Violation]:
     stages = {stage.name: stage for stage in mapping.stages}
     for number, route in enumerate(mapping.routes):
         subject = f"route {number} ({route.tensor!r})"
-        unknown = [name for name in (route.source, route.target, *route.also) if name and name not in stages]
+        unknown = [name for name in (route.source, *_targets(route)) if name and name not in stages]
         if unknown:
             yield Violation("routes", subject, f"stage {unknown[0]!r}", "a stage of the mapping")
             continue
+        yield from _links(mapping, route, subject)
         yield from _tree(mapping, route, subject, stages)
+        yield from _arrival(mapping, route, subject, stages)
         yield from _volume(mapping, route, subject, stages)
     yield from _colours(mapping)
 
 
+def _targets(route: Route) -> tuple[str, ...]:
+    return (route.target, *route.also)
+
+
+def _lanes(route: Route) -> Iterator[tuple[tuple[Place, Place], ...]]:
+    """The links of each lane of a bundle: the tree displaced by the stride."""
+    for lane in range(route.lanes):
+        down, right = lane * route.stride[0], lane * route.stride[1]
+        yield tuple(((a + down, b + right), (c + down, d + right)) for (a, b), (c, d) in route.links)
+
+
+def _links(mapping: Mapping, route: Route, subject: str) -> Iterator[Violation]:
+    """Every link of every lane joins neighbouring, working PEs."""
+    if route.lanes < 1 or (route.lanes > 1 and route.stride == (0, 0)):
+        found = f"{route.lanes} lanes, displaced by {route.stride}"
+        yield Violation("routes", subject, found, "at least one lane, each in a place of its own")
+    for links in _lanes(route):
+        for here, there in links:
+            if not _neighbours(mapping, here, there):
+                found = f"link {here} to {there}"
+                yield Violation("routes", subject, found, "a link of the fabric between working PEs")
+
+
 def _tree(mapping: Mapping, route: Route, subject: str, stages: dict[str, Stage]) -> Iterator[Violation]:
     """Every link starts where the value is: in the source, at the edge, or where an earlier link ended."""
-    fabric = mapping.machine.fabric
     reached: set[Place] = set()
     for here, there in route.links:
-        if not _neighbours(mapping, here, there):
-            yield Violation("routes", subject, f"link {here} to {there}", "a link of the fabric between working PEs")
         rooted = _covers(stages[route.source].rect, here) if route.source else _at_edge(mapping, here)
         if here not in reached and not rooted:
             origin = f"stage {route.source!r}" if route.source else "the edge"
@@ -114,28 +136,41 @@ def _tree(mapping: Mapping, route: Route, subject: str, stages: dict[str, Stage]
         if there in reached:
             yield Violation("routes", subject, f"two links into {there}", "a tree")
         reached.add(there)
-    places = reached or ({(stages[route.source].rect.row, stages[route.source].rect.column)} if route.source else set())
-    if route.target and route.links and not any(_covers(stages[route.target].rect, place) for place in reached):
-        yield Violation("routes", subject, f"ends at {route.links[-1][1]}", f"a PE of stage {route.target!r}")
-    if not route.links and not _touching(route, stages):
-        yield Violation("routes", subject, "no links", "a path from source to target")
-    if not route.target and not any(_at_edge(mapping, place) for place in places):
-        yield Violation("routes", subject, "ends inside the fabric", f"an edge of {fabric.rows} x {fabric.columns} PEs")
 
 
-def _touching(route: Route, stages: dict[str, Stage]) -> bool:
-    """Without links, source and target must share PEs, or one of them be off the fabric."""
-    if not route.source or not route.target:
-        return True
-    return _meet(stages[route.source].rect, stages[route.target].rect)
+def _arrival(mapping: Mapping, route: Route, subject: str, stages: dict[str, Stage]) -> Iterator[Violation]:
+    """Every target is reached by a link, or (without links) lies on the source's own PEs."""
+    fabric = mapping.machine.fabric
+    places = {place for link in route.links for place in link}
+    for name in _targets(route):
+        if name and route.links:
+            arrived = any(_covers(stages[name].rect, place) for place in places)
+        elif name:
+            arrived = not route.source or _meet(stages[route.source].rect, stages[name].rect)
+        else:
+            rect = stages[route.source].rect if route.source else Rect(0, 0, 1, 1)
+            arrived = any(_at_edge(mapping, place) for place in places) if places else _touches_edge(mapping, rect)
+        if not arrived:
+            target = f"stage {name!r}" if name else f"the edge of {fabric.rows} x {fabric.columns} PEs"
+            found = f"ends at {route.links[-1][1]}" if route.links else "no links"
+            yield Violation("routes", subject, found, f"a path to {target}")
 
 
 def _neighbours(mapping: Mapping, here: Place, there: Place) -> bool:
+    """Does a link lead from one working PE to the other? Decided by their distance, whatever the fabric's size."""
     fabric = mapping.machine.fabric
     for row, column in (here, there):
         if not (0 <= row < fabric.rows and 0 <= column < fabric.columns) or (row, column) in fabric.dead:
             return False
-    return there[0] * fabric.columns + there[1] in fabric.neighbours[here[0] * fabric.columns + here[1]]
+    down, right = there[0] - here[0], there[1] - here[1]
+    if fabric.topology == "line":
+        return down == 1
+    if fabric.topology == "torus":
+        down, right = min(down % fabric.rows, -down % fabric.rows), min(right % fabric.columns, -right % fabric.columns)
+    reach = (abs(down), abs(right))
+    return reach in {"king": ((0, 1), (1, 0), (1, 1)), "onehop": ((0, 1), (1, 0), (0, 2), (2, 0))}.get(
+        fabric.topology, ((0, 1), (1, 0))
+    )
 
 
 def _at_edge(mapping: Mapping, place: Place) -> bool:
@@ -143,46 +178,53 @@ def _at_edge(mapping: Mapping, place: Place) -> bool:
     return place[0] in (0, fabric.rows - 1) or place[1] in (0, fabric.columns - 1)
 
 
+def _touches_edge(mapping: Mapping, rect: Rect) -> bool:
+    fabric = mapping.machine.fabric
+    far = rect.row + rect.height == fabric.rows or rect.column + rect.width == fabric.columns
+    return rect.row == 0 or rect.column == 0 or far
+
+
 def _volume(mapping: Mapping, route: Route, subject: str, stages: dict[str, Stage]) -> Iterator[Violation]:
-    """The tensor is written by the source and read by the target, and travels whole at least once."""
+    """The tensor is written by the source and read by the targets, and travels whole at least once."""
     graph = mapping.graph
-    known = {tensor.name for tensor in graph.tensors}
-    if route.tensor not in known:
+    if route.tensor not in {tensor.name for tensor in graph.tensors}:
         yield Violation("routes", subject, f"tensor {route.tensor!r}", "a tensor of the graph")
         return
-    ops = {op.name: op for op in graph.ops}
-    root = graph.root(route.tensor)
-    for name, tensors, verb in ((route.source, "outputs", "writes"), (route.target, "inputs", "reads")):
+    ops, root = {op.name: op for op in graph.ops}, graph.root(route.tensor)
+    ends = [(route.source, "outputs", "writes"), *((name, "inputs", "reads") for name in _targets(route))]
+    for name, tensors, verb in ends:
         if name and root not in {graph.root(t) for t in getattr(ops[stages[name].op], tensors)}:
             yield Violation("routes", subject, f"stage {name!r}", f"a stage that {verb} the tensor")
-    if route.bytes < 0 or (route.target and route.bytes < _read_once(mapping, route, stages)):
-        expected = f"{_read_once(mapping, route, stages)}, what the consumer reads once"
-        yield Violation("routes", subject, f"{route.bytes} bytes", expected)
+    least = max(_read_once(mapping, route.tensor, stages[name]) if name else 0 for name in _targets(route))
+    if route.bytes < least:
+        yield Violation("routes", subject, f"{route.bytes} bytes", f"{least}, what the consumer reads once")
 
 
-def _read_once(mapping: Mapping, route: Route, stages: dict[str, Stage]) -> int:
+def _read_once(mapping: Mapping, name: str, target: Stage) -> int:
     """Bytes of the tensor that the target touches at least once."""
-    op = next(op for op in mapping.graph.nests if op.name == stages[route.target].op)
-    tensor = mapping.graph.tensor(route.tensor)
-    reads = [r for r in op.reads if mapping.graph.root(r.tensor) == mapping.graph.root(route.tensor)]
-    touched = [distinct_elements(op, r, mapping.graph.tensor(r.tensor).shape) for r in reads]
+    graph = mapping.graph
+    op = next(op for op in graph.nests if op.name == target.op)
+    tensor = graph.tensor(name)
+    reads = [r for r in op.reads if graph.root(r.tensor) == graph.root(name)]
+    touched = [distinct_elements(op, r, graph.tensor(r.tensor).shape) for r in reads]
     return math.floor(max(touched, default=0) * tensor.bytes / tensor.elements) if tensor.elements else 0
 
 
 def _colours(mapping: Mapping) -> Iterator[Violation]:
     """In each router a colour belongs to one route, and there are only as many as the links have."""
     limit = mapping.machine.links.colours
+    if limit is None:
+        return
     holder: dict[tuple[Place, int], int] = {}
     for number, route in enumerate(mapping.routes):
-        if limit is not None and not 0 <= route.colour < limit:
-            yield Violation(
-                "colours", f"route {number} ({route.tensor!r})", f"colour {route.colour}", f"0 to {limit - 1}"
-            )
-        for place in dict.fromkeys(place for link in route.links for place in link):
+        subject = f"route {number} ({route.tensor!r})"
+        if not 0 <= route.colour < limit:
+            yield Violation("colours", subject, f"colour {route.colour}", f"0 to {limit - 1}")
+        for place in dict.fromkeys(place for links in _lanes(route) for link in links for place in link):
             other = holder.setdefault((place, route.colour), number)
-            if limit is not None and other != number:
+            if other != number:
                 found = f"colour {route.colour} at {place} held by route {other} too"
-                yield Violation("colours", f"route {number} ({route.tensor!r})", found, "a colour of its own")
+                yield Violation("colours", subject, found, "a colour of its own")
 
 
 def time(mapping: Mapping, stage: Stage, op: Op, moved: tuple[MemoryCount, ...]) -> Iterator[Violation]:
