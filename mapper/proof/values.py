@@ -47,9 +47,16 @@ def run_stage(
 
 
 def _window_depth(stage: Stage, op: Op, windows: int) -> int:
-    """Loops to step one by one: down to the innermost buffer and every ordered loop, as far as `windows` allow."""
+    """Loops to step one by one: down to the innermost buffer, as far as `windows` allow, and in any case down to every
+    ordered loop and every loop that does not visit all of its tile."""
     ordered = {each.name for each in op.loops if each.ordered}
-    least = max((at + 1 for at, tile in enumerate(stage.loops) if tile.loop in ordered), default=0)
+    size, least = dict(op.extents), 0
+    for at, tile in enumerate(stage.loops):
+        if tile.loop in ordered or tile.trips * tile.step < size[tile.loop]:
+            least = at + 1
+        size[tile.loop] = min(size[tile.loop], tile.step)
+    if any(left > 1 for left in size.values()):
+        return len(stage.loops)
     wanted = max([least, *(b.depth for b in stage.buffers)])
     while wanted > least and math.prod(tile.trips for tile in stage.loops[:wanted]) > windows:
         wanted -= 1
@@ -57,11 +64,14 @@ def _window_depth(stage: Stage, op: Op, windows: int) -> int:
 
 
 def _walk(stage: Stage, op: Op, depth: int) -> Iterator[tuple[tuple[int, ...], list[Window]]]:
-    """Steps of the first `depth` loops in their order, with the tile that is left below each of them."""
+    """Steps of the first `depth` loops in their order, with the tile that is left below each of them; below all loops
+    it is a point."""
 
     def down(at: int, steps: tuple[int, ...], tiles: list[Window]) -> Iterator[tuple[tuple[int, ...], list[Window]]]:
         if at == depth:
-            yield steps, tiles
+            last = tiles[-1]
+            points = {name: (low, min(low + 1, high)) for name, (low, high) in last.items()}
+            yield steps, [*tiles[:-1], points if at == len(stage.loops) else last]
             return
         tile = stage.loops[at]
         low, high = tiles[-1][tile.loop]
