@@ -276,12 +276,13 @@ def _squeeze_windows(search: _Search, effort: float, keep: float, gather: Object
     height = FIRST_WINDOW
     draw = random.Random(search.request.seed + search.calls)
     crowded = search.bounds.slot_rows > CROWDED * search.rows
+    bold = gather == "late"  # the second pass tries taller windows and stirs more
     if crowded:
         _sweep(search, gather, keep)
     while patience > 0 and search.budget > keep and search.rows > search.bound:
         before = search.budget
         height = min(max(height, 6), search.rows - 1)
-        tall = min(draw.randint(height, 2 * height), search.rows - 1)
+        tall = min(draw.randint(height, 2 * height), search.rows - 1) if bold else height
         window = roomy(search.body, search.best.plan, draw.randint(0, search.rows - tall), tall)
         if window is not None:
             answer = _move(search, squeeze, window, search.limits(SQUEEZE_EFFORT, draw.choice((1, WORKERS))))
@@ -290,7 +291,7 @@ def _squeeze_windows(search: _Search, effort: float, keep: float, gather: Object
                 continue
             quick = answer.effort < 0.3 * SQUEEZE_EFFORT
             height += 1 if answer.status == "refuted" and quick else -1 if answer.status == "unknown" else 0
-        objective: Objective = draw.choice(("hops", gather) if crowded else ("hops", "hops", "early", "late"))
+        objective: Objective = draw.choice(("hops", gather)) if crowded or bold else "hops"
         _improve(search, objective, draw.randint(0, max(0, search.rows - POLISHED_WINDOW)))
         patience -= before - search.budget
 
