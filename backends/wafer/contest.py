@@ -3,6 +3,7 @@
 1. *Strips* (:mod:`.strips`) over a ladder of targets from the area bound upward: legal placements in seconds.
 2. Where adapters cost, strips again with kernels held to common protocols (:mod:`.protocols`).
 3. *Annealing* over slicing trees (:mod:`.slicing`) from the most promising strips, the target free to move a little.
+4. *Compaction* (:mod:`.compaction`) of the best few: rectangles slide to where the wires are shortest.
 
 Every placement is sized again in its boxes and scored in exact numbers; the best one is the answer. All effort is
 counted, never timed: the same graph and request give the same bytes.
@@ -11,7 +12,7 @@ counted, never timed: the same graph and request give the same bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -20,12 +21,17 @@ from mapper.solver import Outcome
 
 from .adapters import agree
 from .bounds import Bounds, Shortage, contest_bounds, shortage
+from .compaction import compact
+from .kernels import Arguments
 from .shapes import Split
-from .solution import Score, placed, score
+from .solution import Score, levelled, placed, rectangle, score
 from .strips import Plan, StripLimits, place_strips, topological_order
 from .targets import Sizing, free_sizing, protocol_sizing, targets
 
 __all__ = ["ContestRequest", "ContestResult", "place_contest"]
+
+
+_Choice = tuple[Arguments, int]  # arguments and rotation of a kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,8 @@ def place_contest(graph: KernelGraph, request: ContestRequest = ContestRequest()
         return Shortage("elements", 0, graph.width * graph.height, "no arrangement in columns was found")
     if effort.plans and len(graph.kernels) > 1:
         tries = _ranked([*tries, *_annealed_tries(graph, tries, effort, request.seed)])
-    return _result(request, bounds, tries[0])
+    finished = _ranked([_compacted(graph, t) for t in tries[:_FINALISTS]])
+    return _result(request, bounds, finished[0])
 
 
 def _ranked(tries: Sequence[_Try]) -> list[_Try]:
@@ -102,12 +109,18 @@ def _sized(graph: KernelGraph, sizing: Sizing, plan: Plan) -> _Try:
     variants = [tuple(chosen)]
     if graph.weights.adapter > 0:
         variants.append(agree(graph, Split.of(graph, sizing.target), plan.boxes, chosen))
+    variants += [_levelled(graph, plan, variant) for variant in variants]
     tries = []
     for variant in variants:
         rows = zip(graph.kernels, plan.boxes, variant, strict=True)
         places = tuple(placed(node.name, box, *arguments) for node, box, arguments in rows)
         tries.append(_Try(sizing, plan, places, score(graph, places)))
     return min(tries, key=lambda t: t.score.total)
+
+
+def _levelled(graph: KernelGraph, plan: Plan, chosen: Sequence[_Choice]) -> tuple[_Choice, ...]:
+    rows = zip(graph.kernels, plan.boxes, chosen, strict=True)
+    return tuple((levelled(node, box, arguments, turn), turn) for node, box, (arguments, turn) in rows)
 
 
 def _strips(graph: KernelGraph, sizing: Sizing) -> _Try | None:
@@ -133,6 +146,7 @@ def _is_over(graph: KernelGraph, tries: Sequence[_Try], target: Fraction) -> boo
     return stale or graph.weights.time * target >= best
 
 
+_FINALISTS = 4  # placements that are compacted
 _MOVES_PER_KERNEL = 100_000  # of one annealing: more gains nothing on small graphs
 _PATIENCE = 10  # rungs of the ladder without a better score
 _PRICES = (Fraction(1, 4), Fraction(1), Fraction(4), Fraction(16))  # times the worth of an element at that target
@@ -173,6 +187,14 @@ def _nearby(graph: KernelGraph, sizing: Sizing) -> list[Sizing]:
         return [sizing]
     steps = (Fraction(3, 2000) * i for i in range(1, 4))
     return [sizing, *(free_sizing(graph, Fraction(int(sizing.target * (1 + s)))) for s in steps)]
+
+
+def _compacted(graph: KernelGraph, best: _Try) -> _Try:
+    """Slide the rectangles to shorter wires; keeps the better of the two."""
+    corners = compact([rectangle(p) for p in best.places], graph.wires, graph.width, graph.height)
+    places = tuple(replace(p, x=x, y=y) for p, (x, y) in zip(best.places, corners, strict=True))
+    slid = replace(best, places=places, score=score(graph, places))
+    return min(best, slid, key=lambda t: t.score.total)
 
 
 def _result(request: ContestRequest, bounds: Bounds, best: _Try) -> ContestResult:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from mapper.kgraph import KernelGraph, PlacedKernel
+from mapper.kgraph import KernelGraph, KernelNode, PlacedKernel
 
-from .kernels import Arguments, kernel_time
+from .kernels import Arguments, convolutions, kernel_time
 from .trees import Box
 
-__all__ = ["Score", "arguments_of", "placed", "rectangle", "score", "solution_json", "wirelength"]
+__all__ = ["Score", "arguments_of", "levelled", "placed", "rectangle", "score", "solution_json", "wirelength"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,25 @@ def placed(name: str, box: Box, arguments: Arguments, rotation: int) -> PlacedKe
     wide, tall = (arguments.wide, arguments.tall) if rotation == 0 else (arguments.tall, arguments.wide)
     x, y = box.x + (box.wide - wide) // 2, box.y + (box.tall - tall) // 2
     return PlacedKernel(name, x, y, rotation, arguments.h, arguments.w, arguments.c, arguments.k)
+
+
+def levelled(node: KernelNode, box: Box, arguments: Arguments, rotation: int) -> Arguments:
+    """Arguments whose rectangle can stand exactly in the middle of the box, by one more c or k where that fits.
+
+    Centres of odd and even extents never align: each such edge costs half a unit of wirelength.
+    """
+    wide, tall = (box.wide, box.tall) if rotation == 0 else (box.tall, box.wide)
+    convs, c, k = convolutions(node), list(arguments.c), list(arguments.k)
+    if (wide - arguments.wide) % 2 and arguments.wide + 3 <= wide:
+        growing = [i for i, conv in enumerate(convs) if k[i] < conv.K]
+        if growing:
+            k[growing[-1]] += 1
+    lanes, most = arguments.h * arguments.w, max(c)
+    if (tall - arguments.tall) % 2 and lanes % 2 and arguments.tall + lanes <= tall:
+        growing = [i for i, conv in enumerate(convs) if c[i] == most < conv.C]
+        if growing:
+            c[growing[-1]] += 1
+    return Arguments(arguments.h, arguments.w, tuple(c), tuple(k))
 
 
 def wirelength(graph: KernelGraph, boxes: Sequence[Box]) -> Fraction:

@@ -15,6 +15,7 @@ from mapper.backends.wafer import contest, slicing
 from mapper.backends.wafer.adapters import agree
 from mapper.backends.wafer.annealing import curve_table, forest_of, tree_of, wire_table
 from mapper.backends.wafer.bounds import Shortage
+from mapper.backends.wafer.compaction import compact
 from mapper.backends.wafer.contest import ContestRequest, ContestResult, place_contest
 from mapper.backends.wafer.kernels import Arguments
 from mapper.backends.wafer.shapes import Split
@@ -170,6 +171,16 @@ def test_default_effort_repeats_its_bytes_and_is_no_worse_than_fast(monkeypatch:
     assert isinstance(fast, ContestResult) and isinstance(first, ContestResult) and isinstance(second, ContestResult)
     assert solution_json(graph, first.places) == solution_json(graph, second.places)
     assert first.score.total <= fast.score.total
+
+
+def test_compaction_closes_gaps_and_keeps_order() -> None:
+    boxes = [Box(0, 0, 4, 4), Box(9, 1, 4, 4), Box(0, 8, 5, 2)]
+    corners = compact(boxes, [(0, 1), (0, 2)], 20, 20)
+    moved = [replace(box, x=x, y=y) for box, (x, y) in zip(boxes, corners, strict=True)]
+    assert disjoint(moved)
+    a, b, c = (box.twice_centre for box in moved)
+    assert abs(a[0] - b[0]) + abs(a[1] - b[1]) == 8  # side by side, centres level
+    assert abs(a[0] - c[0]) + abs(a[1] - c[1]) == 6 + 1  # one on top of the other, widths 4 and 5
 
 
 def test_a_name_does_not_change_the_placement() -> None:
