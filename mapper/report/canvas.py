@@ -69,8 +69,11 @@ class Canvas:
         fill: str = INK,
         anchor: str = "start",
         bold: bool = False,
+        turn: float = 0,
+        about: tuple[float, float] = (0, 0),
     ) -> None:
         weight = ' font-weight="600"' if bold else ""
+        weight += f' transform="rotate({_n(turn)} {_n(about[0])} {_n(about[1])})"' if turn else ""
         self._parts.append(
             f'<text x="{_n(x)}" y="{_n(y)}" font-size="{_n(size)}" fill="{fill}" text-anchor="{anchor}"{weight}>'
             f"{html.escape(clean(words))}</text>"

@@ -6,97 +6,89 @@ from mapper.machine import Fabric
 from mapper.placement import KernelMapping
 
 from .canvas import INK, PALETTE, SOFT, Canvas
+from .view_body import Reader, reads
 
 __all__ = ["kernel"]
 
-CELL, GAP, HEAD = 46.0, 34.0, 54.0
-PANELS_PER_ROW = 4
+CELL, PITCH, GAP, HEAD = 34.0, 46.0, 22.0, 48.0
+WIDTH = 580.0  # about a column of text; wider arrays take more
+
+Point = tuple[float, float]
 
 
 def kernel(mapping: KernelMapping, fabric: Fabric) -> str:
-    """Slots side by side, four to a line."""
-    across = min(PANELS_PER_ROW, mapping.ii)
+    """Slots side by side, as many to a line as fit the width."""
+    panel = fabric.columns * PITCH + GAP
+    across = min(mapping.ii, max(1, int((WIDTH - GAP) // panel)))
     down = -(-mapping.ii // across)
-    width = across * (fabric.columns * CELL + GAP) + GAP
-    height = down * (fabric.rows * CELL + GAP + 14) + HEAD
-    canvas = Canvas(width, height, f"{mapping.dfg.name} on {fabric.rows} x {fabric.columns} {fabric.topology}")
-    canvas.text(GAP / 2, 20, f"{mapping.dfg.name}: II {mapping.ii}, length {mapping.length_cycles}", 13, bold=True)
-    canvas.text(GAP / 2, 36, "blue: operation, orange: MOVE; a line leads to the PE that reads the value", 9, fill=SOFT)
-    origin = {slot: _origin(slot, across, fabric) for slot in range(mapping.ii)}
-    for slot, (x, y) in origin.items():
-        _panel(canvas, mapping, fabric, slot, x, y)
+    high = fabric.rows * PITCH + GAP + 6
+    canvas = Canvas(max(across * panel + GAP, 320), down * high + HEAD, f"{mapping.dfg.name}: II {mapping.ii}")
+    shape = f"{fabric.rows} x {fabric.columns} {fabric.topology}"
+    canvas.text(
+        GAP, 18, f"{mapping.dfg.name} on a {shape}: II {mapping.ii}, length {mapping.length_cycles}", 12, bold=True
+    )
+    canvas.text(GAP, 33, "blue: operation; orange: MOVE; arrows: values read in this slot", 9.5, fill=SOFT)
+    origin = {slot: (GAP + slot % across * panel, HEAD + 12 + slot // across * high) for slot in range(mapping.ii)}
+    for slot, corner in origin.items():
+        _panel(canvas, mapping, fabric, slot, corner)
     _values(canvas, mapping, fabric, origin)
     return canvas.document()
 
 
-def _origin(slot: int, across: int, fabric: Fabric) -> tuple[float, float]:
-    line, column = divmod(slot, across)
-    return GAP / 2 + column * (fabric.columns * CELL + GAP), HEAD + 14 + line * (fabric.rows * CELL + GAP + 14)
-
-
-def _panel(canvas: Canvas, mapping: KernelMapping, fabric: Fabric, slot: int, x: float, y: float) -> None:
-    canvas.text(x, y - 5, f"slot {slot}", 10, bold=True)
+def _panel(canvas: Canvas, mapping: KernelMapping, fabric: Fabric, slot: int, corner: Point) -> None:
+    canvas.text(corner[0], corner[1] - 4, f"slot {slot}", 10, bold=True)
     for pe in range(fabric.size):
-        row, column = divmod(pe, fabric.columns)
-        canvas.rect(x + column * CELL, y + row * CELL, CELL - 3, CELL - 3, "#f2f2f2", stroke="#d0d0d0", radius=3)
+        x, y = _place(pe, fabric, corner)
+        dead = divmod(pe, fabric.columns) in fabric.dead
+        canvas.rect(x, y, CELL, CELL, "#000000" if dead else "#f0f0f0", stroke="#d0d0d0", radius=3)
     for placed in mapping.placed:
         if placed.cycle % mapping.ii == slot:
             op = mapping.dfg[placed.node].op
-            _cell(
-                canvas,
-                fabric,
-                placed.pe,
-                x,
-                y,
-                PALETTE[0],
-                str(placed.node),
-                op,
-                f"node {placed.node} {op}, cycle {placed.cycle}",
-            )
+            tip = f"node {placed.node} {op}, PE {placed.pe}, cycle {placed.cycle}"
+            _cell(canvas, _place(placed.pe, fabric, corner), PALETTE[0], str(placed.node), op, tip)
     for move in mapping.moves:
         if move.cycle % mapping.ii == slot:
-            _cell(
-                canvas,
-                fabric,
-                move.pe,
-                x,
-                y,
-                PALETTE[1],
-                move.id,
-                "move",
-                f"{move.id} copies {move.source}, cycle {move.cycle}",
-            )
+            tip = f"{move.id} copies {move.source}, PE {move.pe}, cycle {move.cycle}"
+            _cell(canvas, _place(move.pe, fabric, corner), PALETTE[1], move.id, "move", tip)
 
 
-def _cell(canvas: Canvas, fabric: Fabric, pe: int, x: float, y: float, fill: str, name: str, op: str, tip: str) -> None:
+def _place(pe: int, fabric: Fabric, corner: Point) -> Point:
     row, column = divmod(pe, fabric.columns)
-    left, top = x + column * CELL, y + row * CELL
-    canvas.rect(left, top, CELL - 3, CELL - 3, fill, tip=tip, radius=3)
-    canvas.text(left + (CELL - 3) / 2, top + 18, name, 12, fill="#ffffff", anchor="middle", bold=True)
-    canvas.text(left + (CELL - 3) / 2, top + 32, op[:9], 8, fill="#ffffff", anchor="middle")
+    return corner[0] + column * PITCH, corner[1] + row * PITCH
 
 
-def _values(canvas: Canvas, mapping: KernelMapping, fabric: Fabric, origin: dict[int, tuple[float, float]]) -> None:
-    """A short line inside the reader's panel from the neighbour that it reads."""
-    at: dict[int | str, tuple[int, int]] = {p.node: (p.pe, p.cycle) for p in mapping.placed}
+def _cell(canvas: Canvas, place: Point, fill: str, name: str, op: str, tip: str) -> None:
+    x, y = place
+    ink = "#ffffff" if fill == PALETTE[0] else "#111111"
+    canvas.rect(x, y, CELL, CELL, fill, tip=tip, radius=3)
+    canvas.text(x + CELL / 2, y + 15, name, 12, fill=ink, anchor="middle", bold=True)
+    canvas.text(x + CELL / 2, y + 27, op[:7], 8, fill=ink, anchor="middle")
+
+
+def _values(canvas: Canvas, mapping: KernelMapping, fabric: Fabric, origin: dict[int, Point]) -> None:
+    """An arrow inside the reader's panel from the element that holds the value."""
+    at: dict[Reader, tuple[int, int]] = {p.node: (p.pe, p.cycle) for p in mapping.placed}
     at |= {m.id: (m.pe, m.cycle) for m in mapping.moves}
-    last = {(p.src, p.dst, p.distance): p.via[-1] for p in mapping.paths if p.via}
-    reads: list[tuple[int | str, int | str]] = [(m.source, m.id) for m in mapping.moves]
-    reads += [(last.get((e.src, e.dst, e.distance), e.src), e.dst) for e in mapping.dfg.edges]
-    for source, reader in sorted(set(reads), key=repr):
+    for source, reader, _ in reads(mapping):
         pe, (target, cycle) = at[source][0], at[reader]
-        if pe == target:
-            continue
-        x, y = origin[cycle % mapping.ii]
-        start, end = _centre(pe, fabric, x, y), _centre(target, fabric, x, y)
-        if abs(start[0] - end[0]) + abs(start[1] - end[1]) > 2 * CELL:  # a wrap-around link: drawn as a stub
-            dx, dy = (start[0] - end[0]), (start[1] - end[1])
-            length = max(abs(dx), abs(dy))
-            start = (end[0] - dx / length * CELL * 0.7, end[1] - dy / length * CELL * 0.7)
-        middle = ((start[0] + 2 * end[0]) / 3, (start[1] + 2 * end[1]) / 3)
-        canvas.line([start, middle], INK, 1.2, opacity=0.7, arrow=True, tip=f"{source} to {reader}")
+        if pe != target:
+            corner = origin[cycle % mapping.ii]
+            start, end = _edges(_centre(pe, fabric, corner), _centre(target, fabric, corner), fabric.topology)
+            canvas.line([start, end], INK, 1.4, arrow=True, tip=f"{source} to {reader}")
 
 
-def _centre(pe: int, fabric: Fabric, x: float, y: float) -> tuple[float, float]:
-    row, column = divmod(pe, fabric.columns)
-    return x + column * CELL + (CELL - 3) / 2, y + row * CELL + (CELL - 3) / 2
+def _centre(pe: int, fabric: Fabric, corner: Point) -> Point:
+    x, y = _place(pe, fabric, corner)
+    return x + CELL / 2, y + CELL / 2
+
+
+def _edges(source: Point, target: Point, topology: str) -> tuple[Point, Point]:
+    """From border to border; a link around the edge of a torus comes in as a stub from outside."""
+    dx, dy = target[0] - source[0], target[1] - source[1]
+    length = max(abs(dx), abs(dy))
+    ux, uy = dx / length, dy / length
+    if topology == "torus" and length > 1.5 * PITCH:
+        ux, uy = -ux, -uy
+        source = (target[0] - ux * PITCH, target[1] - uy * PITCH)
+    half = CELL / 2
+    return (source[0] + ux * half, source[1] + uy * half), (target[0] - ux * half, target[1] - uy * half)

@@ -16,10 +16,11 @@ from mapper.mapping import Mapping as FabricMapping
 
 from . import grid, rows
 from .canvas import PALETTE, SOFT, Canvas
+from .text import quantity
 
 __all__ = ["sequence"]
 
-WIDTH, LEFT, BAR, HEAD = 860.0, 90.0, 22.0, 56.0
+WIDTH, LEFT, BAR, HEAD = 520.0, 56.0, 20.0, 52.0
 
 
 def sequence(mapping: FabricMapping, report: Mapping[str, Any]) -> str:
@@ -28,15 +29,15 @@ def sequence(mapping: FabricMapping, report: Mapping[str, Any]) -> str:
     levels = [memory.name for memory in mapping.machine.memories]
     body = _busiest(mapping)
     inner, size = (_inside(mapping, body), _size(mapping, body)) if body is not None else ("", (0.0, 0.0))
-    top = HEAD + len(resources) * (BAR + 8) + 40 + len(levels) * (BAR + 8) + 46
+    top = HEAD + len(resources) * (BAR + 8) + 40 + len(levels) * (BAR + 8) + 6
     canvas = Canvas(
         max(WIDTH, size[0] + 20), top + size[1] + 20, f"{report['input']['name']} on {mapping.machine.name}"
     )
     canvas.text(12, 20, f"{report['input']['name']} on {mapping.machine.name}", 13, bold=True)
     names = list(dict.fromkeys(p.name for s in mapping.stages for p in s.phases))
     for position, name in enumerate(names):
-        canvas.rect(12 + position * 96, 30, 10, 10, PALETTE[position % len(PALETTE)])
-        canvas.text(26 + position * 96, 39, name, 9)
+        canvas.rect(12 + position * 82, 30, 10, 10, PALETTE[position % len(PALETTE)])
+        canvas.text(26 + position * 82, 39, name, 9)
     _timeline(canvas, mapping, resources, names)
     _movement(canvas, report, levels, HEAD + len(resources) * (BAR + 8) + 40)
     document = canvas.document()
@@ -73,7 +74,7 @@ def _timeline(canvas: Canvas, mapping: FabricMapping, resources: list[str], name
 
 def _movement(canvas: Canvas, report: Mapping[str, Any], levels: list[str], top: float) -> None:
     moved = {name: level["read_bytes"] + level["write_bytes"] for name, level in report["totals"]["levels"].items()}
-    scale = (WIDTH - LEFT - 140) / (max(moved.values(), default=1) or 1)
+    scale = (WIDTH - LEFT - 80) / (max(moved.values(), default=1) or 1)
     canvas.text(LEFT, top - 8, "bytes moved per memory; the tick is what no mapping can avoid", 9, fill=SOFT)
     for position, name in enumerate(levels):
         y = top + position * (BAR + 8)
@@ -82,7 +83,7 @@ def _movement(canvas: Canvas, report: Mapping[str, Any], levels: list[str], top:
         bound = report["bounds"].get(name, {}).get("provable_bytes")
         if bound is not None:
             canvas.line([(LEFT + bound * scale, y - 3), (LEFT + bound * scale, y + BAR + 3)], PALETTE[5], 2)
-        canvas.text(LEFT + moved[name] * scale + 6, y + 15, f"{moved[name]:,} B", 9)
+        canvas.text(LEFT + moved[name] * scale + 6, y + 15, quantity(moved[name], "B"), 9)
 
 
 def _busiest(mapping: FabricMapping) -> int | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 
 from mapper.machine import Fabric
-from mapper.placement import KernelMapping
+from mapper.placement import KernelMapping, Placed
 
 from .canvas import PALETTE, SOFT, Canvas
 
 __all__ = ["kernel"]
 
-UNIT, ROW, LEFT, HEAD = 112.0, 34.0, 40.0, 58.0
+UNIT, ROW, LEFT, HEAD = 112.0, 38.0, 30.0, 56.0
 SLOTS = {"exe": (0, PALETTE[0]), "cex": (1, PALETTE[3]), "mop1": (2, PALETTE[2]), "mop0": (3, PALETTE[5])}
 REGISTERS_PER_UNIT = 4
 
@@ -32,9 +32,9 @@ def kernel(mapping: KernelMapping, fabric: Fabric) -> str:
             canvas.rect(
                 LEFT + column * UNIT, HEAD + row * ROW, UNIT - 6, ROW - 8, "#f4f4f4", stroke="#d8d8d8", radius=2
             )
+    _routes(canvas, mapping, fabric, last)
     for placed in mapping.placed:
         _slot(canvas, mapping, fabric, placed.node, placed.pe, placed.cycle, placed.slot)
-    _routes(canvas, mapping, last)
     return canvas.document()
 
 
@@ -54,17 +54,21 @@ def _slot(canvas: Canvas, mapping: KernelMapping, fabric: Fabric, node: int, pe:
     canvas.rect(
         x + 1, y + 1, width - 2, ROW - 14, colour, tip=f"node {node}: {op}, row {row}, unit {column}, {slot}", radius=2
     )
-    canvas.text(x + width / 2, y + 14, str(node), 9, fill="#ffffff", anchor="middle")
+    canvas.text(x + width / 2, y + 12, str(node), 9.5, fill="#ffffff", anchor="middle", bold=True)
+    canvas.text(x + width / 2, y + 21, op[:6], 7, fill="#ffffff", anchor="middle")
 
 
-def _routes(canvas: Canvas, mapping: KernelMapping, last: int) -> None:
-    """Registers as dots under their unit, and a line from each to the same value one row below."""
+def _routes(canvas: Canvas, mapping: KernelMapping, fabric: Fabric, last: int) -> None:
+    """Registers as dots under their unit; lines from the operation to its register and on to the next row's."""
     held: dict[str, dict[int, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for use in mapping.registers:
         if use.row <= last:
             x = LEFT + use.column * UNIT + 14 + use.index * (UNIT - 32) / (REGISTERS_PER_UNIT - 1)
             held[use.value][use.row].append((x, HEAD + use.row * ROW + ROW - 4))
+    made = {str(p.node): p for p in mapping.placed}
     for value, rows in held.items():
+        if value in made and made[value].cycle in rows:
+            canvas.line([_foot(made[value], fabric), rows[made[value].cycle][0]], "#333333", 0.9, opacity=0.6)
         constant = value.startswith("h")
         for row, places in rows.items():
             for x, y in places:
@@ -72,4 +76,10 @@ def _routes(canvas: Canvas, mapping: KernelMapping, last: int) -> None:
                     x - 1.6, y - 1.6, 3.2, 3.2, SOFT if constant else "#333333", tip=f"value {value} in row {row}"
                 )
             for start in rows.get(row - 1, ()):
-                canvas.line([start, places[0]], "#333333", 0.8, opacity=0.55, tip=f"value {value}")
+                canvas.line([start, places[0]], "#333333", 0.9, opacity=0.6, tip=f"value {value}")
+
+
+def _foot(placed: Placed, fabric: Fabric) -> tuple[float, float]:
+    """The middle of the lower border of an operation."""
+    x = LEFT + placed.pe % fabric.columns * UNIT + (SLOTS[placed.slot][0] + 0.5) * (UNIT - 6) / 4
+    return x, HEAD + placed.cycle * ROW + ROW - 13

@@ -54,7 +54,10 @@ def _figures(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(label, value, explanation)"""
     if "totals" not in report:
         section = report.get("kernel") or report.get("contest") or {}
-        return [(name.replace("_", " "), _figure(value), _TERMS.get(name, "")) for name, value in section.items()]
+        return [
+            (name.replace("_", " ").replace("ii", "II").replace("lmm", "LMM"), _figure(value), _TERMS.get(name, ""))
+            for name, value in section.items()
+        ]
     t = report["totals"]
     found = [
         (
