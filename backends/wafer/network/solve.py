@@ -35,6 +35,9 @@ from .work import work_of
 
 __all__ = ["solve_network"]
 
+EDGES = {"fast": (1.0,), "default": (1.0, 2.0), "max": (1.0, 1.5, 2.0, 3.0, 4.0)}
+COLOURS = 64  # where a machine sets no limit
+
 
 @dataclass(frozen=True)
 class _Problem:
@@ -48,6 +51,24 @@ class _Problem:
     def off_wafer_cycles(self) -> float:
         """Cycles in which the wafer takes in and gives out what one inference needs."""
         return max(self.flow.off_wafer_bytes) / (self.machine.memories[0].bytes_per_cycle or math.inf)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """A pipeline on the mesh: what each stage is cut into, where it stands, how its tensors travel."""
+
+    target_cycles: float
+    choices: tuple[Cuts, ...]
+    boxes: tuple[Box, ...]
+    mesh: Mesh
+    bundles: tuple[Bundle, ...]
+
+    @property
+    def interval_cycles(self) -> float:
+        return max(float(self.mesh.load.max()), *(cuts.cycles for cuts in self.choices))
+
+    def faster_than(self, other: _Layout) -> bool:
+        return self.interval_cycles < other.interval_cycles
 
 
 def solve_network(graph: Graph, machine: Machine, request: Request) -> Solved | Infeasible:
@@ -83,21 +104,45 @@ def _pipeline(problem: _Problem, request: Request) -> Solved | Infeasible:
         return short
     bound = bound_cycles(problem.sized, problem.off_wafer_cycles)
     request.progress(f"sizing {len(problem.flow.ops)} stages, no interval below {bound:.0f} cycles")
+    best: _Layout | Infeasible | None = None
+    for edge in EDGES[request.effort]:
+        found = _laid_out(_with_edge(problem, edge), bound)
+        if best is None or isinstance(best, Infeasible) or (isinstance(found, _Layout) and found.faster_than(best)):
+            best = found
+        if isinstance(best, _Layout):
+            request.progress(f"interval {best.interval_cycles:.0f} cycles, stages sized for {best.target_cycles:.0f}")
+            if best.interval_cycles <= 1.1 * best.target_cycles:
+                break
+    assert best is not None
+    return best if isinstance(best, Infeasible) else _pipelined(problem, best, request, bound)
+
+
+def _with_edge(problem: _Problem, edge: float) -> _Problem:
+    """The problem with tables that let a tensor take the share 1 / `edge` of a rectangle's edge."""
+    sized = problem.sized
+    return replace(problem, sized=replace(sized, cores=replace(sized.cores, edge_factor=edge)))
+
+
+def _laid_out(problem: _Problem, bound: float) -> _Layout | Infeasible:
+    """Sizes, places and ways."""
     plan = size(problem.sized, bound)
     if plan is None:
         return _area_shortage(problem)
     choices = [cuts_in(problem.sized.table(n), plan.target_cycles, box) for n, box in enumerate(plan.boxes)]
     boxes = boxes_of(plan, choices)
-    mesh = Mesh(problem.sized.floor, problem.machine.links.colours or 64, problem.machine.links.bytes_per_cycle,
-                plan.target_cycles, boxes)  # fmt: skip
-    request.progress(f"routing {len(problem.flow.edges)} tensors")
+    links = problem.machine.links
+    mesh = Mesh(problem.sized.floor, links.colours or COLOURS, links.bytes_per_cycle, plan.target_cycles, boxes)
     bundles = route_all(mesh, problem.flow.edges)
     if isinstance(bundles, Infeasible):
         return bundles
-    stages = _stages(problem, choices, boxes)
-    stages = _with_link_phases(stages, mesh, bundles)
-    mapping = _mapping(problem, stages, tuple(_route(stages, bundle) for bundle in bundles), "pipeline")
-    return _solved(mapping, request, bound, _facts(problem, mesh, bundles, boxes))
+    return _Layout(plan.target_cycles, tuple(choices), tuple(boxes), mesh, bundles)
+
+
+def _pipelined(problem: _Problem, layout: _Layout, request: Request, bound: float) -> Solved:
+    """The layout written down."""
+    stages = _with_link_phases(_stages(problem, layout.choices, layout.boxes), layout.mesh, layout.bundles)
+    mapping = _mapping(problem, stages, tuple(_route(stages, bundle) for bundle in layout.bundles), "pipeline")
+    return _solved(mapping, request, bound, _facts(problem, layout))
 
 
 def _streamed(problem: _Problem, request: Request) -> Solved | Infeasible:
@@ -240,18 +285,27 @@ def _solved(mapping: Mapping, request: Request, bound: float, facts: dict[str, A
     return Solved(mapping, outcome, facts)
 
 
-def _facts(problem: _Problem, mesh: Mesh, bundles: Sequence[Bundle], boxes: Sequence[Box]) -> dict[str, Any]:
-    floor = problem.sized.floor
-    used = sum(box.height * box.width for box in boxes)
+def _facts(problem: _Problem, layout: _Layout) -> dict[str, Any]:
+    floor, bundles = problem.sized.floor, layout.bundles
+    used = sum(box.height * box.width for box in layout.boxes)
     return {
         "schedule": "pipeline",
-        "stages": len(boxes),
+        "stages": len(layout.boxes),
+        "target_cycles": layout.target_cycles,
         "cores_used": used,
         "cores_share": used / (floor.height * floor.width - len(floor.dead)),
         "off_wafer_cycles": problem.off_wafer_cycles,
+        "hottest_link_words": float(layout.mesh.load.max()),
         "routes": len(bundles),
         "route_hop_bytes": sum(bundle.bytes * len(bundle.links) for bundle in bundles),
+        "longest_route_hops": max((len(bundle.links) for bundle in bundles), default=0),
         "colours_used": 1 + max((bundle.colour for bundle in bundles), default=-1),
-        "hottest_link_words": float(mesh.load.max()),
-        "target_cycles": mesh.target_cycles,
+        "resident_bytes": _resident_bytes(problem),
     }
+
+
+def _resident_bytes(problem: _Problem) -> int:
+    """Weights and constants that are brought in once, before the first inference."""
+    flow = problem.flow
+    kept = {flow.graph.root(op.reads[n].tensor) for op in flow.ops for n in range(len(op.reads)) if flow.stays(op, n)}
+    return sum(flow.graph.tensor(root).bytes for root in kept)

@@ -7,7 +7,7 @@ table is one choice for every loop. From it follow
     compute cycles = points of a core's piece x operations per point + outputs x operations per output (+ 1 per output
                      and combined partial result)
     row cycles     = words that the fullest row of cores takes in (or gives out) over its own link, a word a cycle
-    edge cycles    = words of the largest tensor / min(width, height): a bundle enters with one lane per row
+    edge cycles    = words of the largest tensor / min(width, height): a bundle has at most as many lanes
     memory         = slices in a core's memory, double buffers and waiting copies counted
 
 The stage's time is the largest of the three. For a target time the rows that meet it give a *shape curve*: for each
@@ -38,12 +38,14 @@ LOOPS_LIMIT = 6
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """The mesh: extent, memory of a core, words that a link carries per cycle."""
+    """The mesh: extent, memory of a core, words that a link carries per cycle; a tensor may take 1 / `edge_factor` of a
+    rectangle's edge, the rest is for those that pass."""
 
     height: int
     width: int
     memory_bytes: int
     words_per_cycle: float
+    edge_factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def _filled(
     memory = _memory_bytes(work, core | {name: np.ones(len(down)) for name in work.ordered})
     edge = np.minimum(height, width)
     cycles = _compute_cycles(work, core, loops, down * across)
-    for words in (_row_words(work, row, loops, across), _edge_words(work) / edge):
+    for words in (_row_words(work, row, loops, across), _edge_words(work) * cores.edge_factor / edge):
         cycles = np.maximum(cycles, words / cores.words_per_cycle)
     least = float(memory.min()) if len(memory) else 0.0
     kept = np.flatnonzero(memory <= cores.memory_bytes)
