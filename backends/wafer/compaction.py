@@ -36,7 +36,8 @@ class _Axis:
 
 def _axes(boxes: Sequence[Box], width: int, height: int) -> tuple[_Axis, _Axis]:
     """Gives every pair to the axis on which it is further apart."""
-    along_x, along_y = [], []
+    along_x: list[tuple[int, int]] = []
+    along_y: list[tuple[int, int]] = []
     for a, b in combinations(range(len(boxes)), 2):
         p, q = boxes[a], boxes[b]
         gaps = {
