@@ -28,6 +28,7 @@ from mapper.traffic import links
 from .floorplan import Box, Floor, pack
 from .flow import Flow
 from .program import Cuts, stage_of
+from .refine import Effort, tightened, wire_cost
 from .routing import Bundle, Mesh, hottest_words, route_all
 from .sizing import Sized, bound_cycles, boxes_of, cuts_in, size
 from .table import Cores
@@ -36,6 +37,7 @@ from .work import work_of
 __all__ = ["solve_network"]
 
 EDGES = {"fast": (1.0,), "default": (1.0, 2.0), "max": (1.0, 1.5, 2.0, 3.0, 4.0)}
+WINDOWS = {"fast": (0, 0.0), "default": (24, 0.3), "max": (400, 2.0)}
 COLOURS = 64  # where a machine sets no limit
 
 
@@ -106,7 +108,7 @@ def _pipeline(problem: _Problem, request: Request) -> Solved | Infeasible:
     request.progress(f"sizing {len(problem.flow.ops)} stages, no interval below {bound:.0f} cycles")
     best: _Layout | Infeasible | None = None
     for edge in EDGES[request.effort]:
-        found = _laid_out(_with_edge(problem, edge), bound)
+        found = _laid_out(_with_edge(problem, edge), bound, Effort(*WINDOWS[request.effort], seed=request.seed))
         if best is None or isinstance(best, Infeasible) or (isinstance(found, _Layout) and found.faster_than(best)):
             best = found
         if isinstance(best, _Layout):
@@ -123,19 +125,19 @@ def _with_edge(problem: _Problem, edge: float) -> _Problem:
     return replace(problem, sized=replace(sized, cores=replace(sized.cores, edge_factor=edge)))
 
 
-def _laid_out(problem: _Problem, bound: float) -> _Layout | Infeasible:
+def _laid_out(problem: _Problem, bound: float, effort: Effort) -> _Layout | Infeasible:
     """Sizes, places and ways."""
     plan = size(problem.sized, bound)
     if plan is None:
         return _area_shortage(problem)
     choices = [cuts_in(problem.sized.table(n), plan.target_cycles, box) for n, box in enumerate(plan.boxes)]
-    boxes = boxes_of(plan, choices)
+    boxes = tightened(boxes_of(plan, choices), problem.flow.edges, problem.sized.floor, effort)
     links = problem.machine.links
     mesh = Mesh(problem.sized.floor, links.colours or COLOURS, links.bytes_per_cycle, plan.target_cycles, boxes)
     bundles = route_all(mesh, problem.flow.edges)
     if isinstance(bundles, Infeasible):
         return bundles
-    return _Layout(plan.target_cycles, tuple(choices), tuple(boxes), mesh, bundles)
+    return _Layout(plan.target_cycles, tuple(choices), boxes, mesh, bundles)
 
 
 def _pipelined(problem: _Problem, layout: _Layout, request: Request, bound: float) -> Solved:
@@ -298,6 +300,7 @@ def _facts(problem: _Problem, layout: _Layout) -> dict[str, Any]:
         "hottest_link_words": float(layout.mesh.load.max()),
         "routes": len(bundles),
         "route_hop_bytes": sum(bundle.bytes * len(bundle.links) for bundle in bundles),
+        "placement_hop_bytes": wire_cost(layout.boxes, problem.flow.edges),
         "longest_route_hops": max((len(bundle.links) for bundle in bundles), default=0),
         "colours_used": 1 + max((bundle.colour for bundle in bundles), default=-1),
         "resident_bytes": _resident_bytes(problem),
