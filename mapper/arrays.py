@@ -73,8 +73,8 @@ class ArrayRules(Protocol):
     def hierarchy(self, op: Op, room: Room) -> Hierarchy:
         """Memories and axes for `op`, with at most `room.copies` copies in a body and `room.replicas` bodies."""
 
-    def first_room(self, dfg: Dfg) -> Room:
-        """How many copies of a single body, and replicas of that, can be hoped to fit."""
+    def first_room(self, dfg: Dfg, tail: Dfg | None) -> Room:
+        """How many copies of a single body (and its tail), and replicas of that, can be hoped to fit."""
 
     def next_room(self, room: Room, plan: StagePlan | None) -> Room | None:
         """A smaller room when `room` gave no plan that fits (`plan` None: a body has no place); None: it did."""
@@ -148,7 +148,7 @@ def map_network(
 def plan_stage(graph: Graph, op: Op, request: Request, rules: ArrayRules, bodies: Bodies) -> StagePlan | Infeasible:
     """Tile and place one operator, in less and less room until it fits."""
     single = main_body(graph, op, rules.style)
-    room = rules.first_room(single)
+    room = rules.first_room(single, tail_body(graph, op, rules.style))
     while True:
         plan = _attempt(graph, op, room, request, rules, bodies)
         if isinstance(plan, Infeasible):

@@ -22,9 +22,10 @@ from .solution import mapping_of
 
 __all__ = ["DoesNotFit", "KernelRequest", "KernelResult", "map_kernel"]
 
-Effort = Literal["fast", "default", "max"]
+Effort = Literal["quick", "fast", "default", "max"]
 
 BUDGETS: dict[str, Budget] = {
+    "quick": Budget(0.4, (0.15,), 0.3, 1.5),  # bodies of networks: many, most of them at their bound at once
     "fast": Budget(0.5, (0.5,), 2.0, 10.0),
     "default": Budget(0.8, (1.0, 4.0), 6.0, 30.0),
     "max": Budget(0.8, (1.0, 8.0, 60.0), 300.0, 300.0, twice=True),

@@ -60,8 +60,9 @@ class LaneRules:
         )
         return Hierarchy(levels, fan_out, self.machine.links.pj_per_byte_hop)
 
-    def first_room(self, dfg: Dfg) -> Room:
-        copies = max(1, BODY_NODES // max(1, len(dfg.nodes)))
+    def first_room(self, dfg: Dfg, tail: Dfg | None) -> Room:
+        outputs = BODY_NODES // max(1, len(tail.nodes)) if tail is not None else BODY_NODES
+        copies = max(1, min(BODY_NODES // max(1, len(dfg.nodes)), CHAIN * outputs))
         rows = _longest_path(dfg) + min(CHAIN, copies // self.machine.fabric.columns)
         return Room(copies, max(1, (self.machine.fabric.rows - 1) // (rows + 1)))
 

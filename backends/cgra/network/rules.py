@@ -47,17 +47,20 @@ class GridRules:
         )
         return Hierarchy(levels, (SpatialAxis(Axis("unroll", room.copies), 1),), self.machine.links.pj_per_byte_hop)
 
-    def first_room(self, dfg: Dfg) -> Room:
-        return Room(max(1, DEPTH * self.machine.fabric.size // max(1, len(dfg.nodes))))
+    def first_room(self, dfg: Dfg, tail: Dfg | None) -> Room:
+        nodes = max(1, len(dfg.nodes), len(tail.nodes) if tail is not None else 0)
+        return Room(max(1, DEPTH * self.machine.fabric.size // nodes))
 
     def next_room(self, room: Room, plan: StagePlan | None) -> Room | None:
         return Room(room.copies // 2) if plan is None and room.copies > 1 else None
 
     def place(self, dfg: Dfg) -> PlacedBody | None:
-        found = map_kernel(dfg, self.machine.fabric, KernelRequest("routed", "fast", self.seed))
-        if isinstance(found, DoesNotFit):
-            return None
-        return PlacedBody(found.mapping, found.mapping.ii, found.ii_bound, found.why_not_lower)
+        """A quick search suffices for most bodies; the few that it leaves without a schedule get a longer one."""
+        for effort in ("quick", "fast"):
+            found = map_kernel(dfg, self.machine.fabric, KernelRequest("routed", effort, self.seed))
+            if not isinstance(found, DoesNotFit):
+                return PlacedBody(found.mapping, found.mapping.ii, found.ii_bound, found.why_not_lower)
+        return None
 
     def program(self, graph: Graph, op: Op, tiling: Tiling) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
         return tiling.loops, tiling.buffers
