@@ -15,9 +15,10 @@ from onnx.helper import make_tensor_type_proto
 from .context import Context
 from .errors import ModelError
 from .node import Node, Scope, subgraphs
+from .validity import require_valid, schema_of
 from .walk import MOST_NODES, Frame, FunctionKey
 
-__all__ = ["call_frame", "check_expansion", "onnx_type", "schema_body", "schema_of"]
+__all__ = ["call_frame", "check_expansion", "onnx_type", "schema_body"]
 
 DEEPEST_NESTING = 16
 
@@ -101,19 +102,12 @@ def _produced(scope: Scope, local: str, node: Node) -> str:
     return found
 
 
-def schema_of(node: Node) -> Any:
-    """ONNX's own schema of the operator at the model's opset; None for what ONNX does not know."""
-    try:
-        return defs.get_schema(node.op_type, max_inclusive_version=node.version, domain=node.domain)
-    except defs.SchemaError:
-        return None
-
-
 def schema_body(c: Context, node: Node) -> FunctionProto | None:
     """The function by which ONNX defines the operator, with the schema's default attributes; None if it has none."""
     schema = schema_of(node)
     if schema is None or not (schema.has_function or schema.has_context_dependent_function):
         return None
+    require_valid(node)
     encoded = _body_bytes(c, node, schema)
     if not encoded:
         return None

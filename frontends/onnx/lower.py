@@ -23,7 +23,8 @@ from .node import Node, Scope, dtype_name
 from .opaque import send_to_host
 from .sequences import SEQUENCES
 from .table import lowering_of
-from .walk import Frame, FunctionKey, Walk, ordered
+from .validity import check_types, named_faults
+from .walk import Frame, Walk, ordered
 from .weights import declare_weight
 
 __all__ = ["graph_of"]
@@ -84,12 +85,20 @@ def lower_node(walk: Walk, node: Node) -> None:
     for name in node.inputs:
         if name in c.unclaimed:
             c.params[node.source] = c.params.get(node.source, 0) + c.unclaimed.pop(name)
-    function = walk.functions.get(_function_key(node))
-    if function is not None:
-        walk.push(call_frame(c, node, function))
-    elif fold(c, node):
+    with named_faults(node):
+        _lower(walk, node)
+
+
+def _lower(walk: Walk, node: Node) -> None:
+    c, key = walk.context, (node.proto.domain, node.op_type, node.proto.overload)
+    if key in walk.functions:
+        walk.push(call_frame(c, node, walk.functions[key]))
+        return
+    check_types(c, node)
+    body_of = (CONTROL.get(node.op_type) or SEQUENCES.get(node.op_type)) if node.domain == "" else None
+    if fold(c, node):
         c.fates[node.source] = "folded"
-    elif node.domain == "" and (body_of := CONTROL.get(node.op_type) or SEQUENCES.get(node.op_type)) is not None:
+    elif body_of is not None:
         body_of(walk, node)
     elif (lowering := lowering_of(node)) is not None:
         lowering(c, node)
@@ -97,10 +106,6 @@ def lower_node(walk: Walk, node: Node) -> None:
         walk.push(call_frame(c, node, body))
     else:
         send_to_host(c, node)
-
-
-def _function_key(node: Node) -> FunctionKey:
-    return (node.proto.domain, node.op_type, node.proto.overload)
 
 
 # The finished graph ------------------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from onnx import ModelProto, helper, numpy_helper, shape_inference
 
 from .context import Context
 from .errors import ModelError
-from .functions import onnx_type, schema_of
+from .functions import onnx_type
 from .node import Node, dtype_name
+from .validity import require_valid, schema_of
 
 __all__ = ["REASONS", "infer_outputs", "send_to_host"]
 
@@ -46,6 +47,7 @@ def send_to_host(c: Context, node: Node) -> None:
         raise ModelError(
             f"operator {domain}.{node.op_type} (opset {node.version}) is not known in this form", node.name, hint
         )
+    require_valid(node)
     bound = _BOUNDS.get(node.op_type)
     outputs = bound(c, node) if bound is not None else infer_outputs(c, node)
     c.host(node, REASONS.get(node.op_type, "it has no loop-nest form here"), outputs)
