@@ -5,12 +5,18 @@ Networks are placed by `mapper.backends.wafer.network`, the kernel graphs of the
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mapper.ir import Graph
+from mapper.kgraph import KernelGraph
 from mapper.machine import Machine
 from mapper.mapping import Infeasible
 from mapper.request import Option, Request, Solved
 
-__all__ = ["DEFAULT_MACHINE", "DESCRIPTION", "OPTIONS", "legalise", "solve"]
+if TYPE_CHECKING:
+    from .answer import ContestSolved
+
+__all__ = ["DEFAULT_MACHINE", "DESCRIPTION", "OPTIONS", "legalise", "solve", "solve_contest"]
 
 DESCRIPTION = "wafer-scale mesh: each operator a rectangle of cores, tensors routed between them"
 DEFAULT_MACHINE = "wse3"
@@ -32,3 +38,10 @@ def solve(graph: Graph, machine: Machine, request: Request) -> Solved | Infeasib
     from .network.solve import solve_network
 
     return solve_network(graph, machine, request)
+
+
+def solve_contest(graph: KernelGraph, machine: Machine, request: Request) -> ContestSolved | Infeasible:
+    """Place a contest graph; its grid, memory limit and weights are its own, the machine only names the target."""
+    from .answer import answer_contest
+
+    return answer_contest(graph, request)
