@@ -62,13 +62,18 @@ class Room:
 
 
 class ArrayRules(Protocol):
-    """What a target adds. `body_axes` are the axes whose instances are copies inside one body; `slots` is how many
-    operations the array holds at once."""
+    """What a target adds. `body_axes` are the axes whose instances are copies inside one body."""
 
     style: Style
-    axes: tuple[Axis, ...]
     body_axes: frozenset[str]
-    slots: int
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """Every axis on which a tile loop may lie."""
+
+    @property
+    def slots(self) -> int:
+        """Operations that the array holds at once."""
 
     def hierarchy(self, op: Op, room: Room) -> Hierarchy:
         """Memories and axes for `op`, with at most `room.copies` copies in a body and `room.replicas` bodies."""
