@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -130,7 +131,8 @@ def compile_command(
     if as_json:
         click.echo(json.dumps(result.report))
     elif not quiet:
-        click.echo(result.summary())
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        click.echo(f"{result.summary()}\n\n{result.map(colour)}")
         click.echo(f"\npicture  {folder / 'mapping.svg'}\nreport   {folder / 'report.html'}")
     return INTERRUPTED if interrupted else 0
 

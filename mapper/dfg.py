@@ -133,6 +133,11 @@ class Dfg:
         """Node ids so that distance-0 edges point forward; ties by id, so the order is deterministic."""
         return topological_order(self._by_id, (e for e in self.edges if e.distance == 0), self.name)
 
+    def _repr_svg_(self) -> str:
+        from mapper.report.notebook import dfg_svg
+
+        return dfg_svg(self)
+
     def _grouped(self, key, rank) -> Mapping[int, tuple[Edge, ...]]:  # type: ignore[no-untyped-def]
         groups: dict[int, list[Edge]] = {node.id: [] for node in self.nodes}
         for edge in self.edges:

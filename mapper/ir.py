@@ -279,6 +279,11 @@ class Graph:
                 users[name].append(op)
         return {name: tuple(found) for name, found in users.items()}
 
+    def _repr_html_(self) -> str:
+        from mapper.report.notebook import graph_html
+
+        return graph_html(self)
+
     @property
     def nests(self) -> Iterator[Op]:
         """Operators with a loop nest, in order."""

@@ -142,7 +142,7 @@ class Fabric:
     @cached_property
     def graph(self) -> nx.DiGraph:
         """The topology as a networkx digraph over PE numbers."""
-        graph = nx.DiGraph()  # type: ignore[no-untyped-call]
+        graph = nx.DiGraph()
         graph.add_nodes_from(range(self.size))
         graph.add_edges_from((pe, other) for pe, reach in enumerate(self.neighbours) for other in reach)
         return graph
@@ -221,6 +221,11 @@ class Machine:
             if memory.name == name:
                 return memory
         raise KeyError(f"machine {self.name!r} has no memory {name!r}")
+
+    def _repr_svg_(self) -> str:
+        from mapper.report.notebook import machine_svg
+
+        return machine_svg(self)
 
     def setting(self, key: str, default: int) -> int:
         """An integer setting of the target."""

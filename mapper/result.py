@@ -15,7 +15,7 @@ from mapper.kgraph import PlacedKernel
 from mapper.machine import Machine
 from mapper.mapping import Mapping as FabricMapping
 from mapper.placement import KernelMapping
-from mapper.report import data, page, picture, tables, text, trace
+from mapper.report import data, page, picture, tables, terminal, text, trace
 from mapper.request import Request
 from mapper.solver import Outcome
 from mapper.violation import Violation
@@ -52,6 +52,10 @@ class Result:
         """The text that the command line prints."""
         return text.summary(self.report)
 
+    def map(self, colour: bool = False) -> str:
+        """The fabric as a few lines of text."""
+        return terminal.fabric_map(self.decision, colour)
+
     def svg(self) -> str:
         """The mapping as a picture."""
         return picture.svg(self.decision, self.report)
@@ -65,6 +69,9 @@ class Result:
         target = Path(path)
         outputs.write_file(target, self.html())
         return target
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
 
     def _repr_html_(self) -> str:
         return f"<pre>{tables.escaped(self.summary())}</pre>{self.svg()}"

@@ -18,6 +18,7 @@ __all__ = ["contest", "pipeline", "runs"]
 SIDE, MARGIN, HEAD = 500.0, 14.0, 46.0
 LABEL_SIZE, LABEL_LEAST = 10.0, 5.0
 COLOURED_ROUTES = 4000
+THICKEST = 3.5
 SPARSE = 1 / 3  # below this share of the fabric, only the part in use is drawn
 
 
@@ -44,7 +45,7 @@ def _window(rows: int, columns: int, used_rows: int, used_columns: int) -> _Wind
 
 
 def pipeline(mapping: FabricMapping, report: Mapping[str, Any]) -> str:
-    """Stages as rectangles shaded by their time, routes over them; bundles as wide as they are."""
+    """Stages as rectangles shaded by their time, routes over them, thicker where lanes run side by side."""
     fabric, boxes = mapping.machine.fabric, [stage.rect for stage in mapping.stages]
     window = _window(fabric.rows, fabric.columns, max((b.row + b.height for b in boxes), default=1),
                      max((b.column + b.width for b in boxes), default=1))  # fmt: skip
@@ -64,7 +65,8 @@ def pipeline(mapping: FabricMapping, report: Mapping[str, Any]) -> str:
         canvas.rect(x, y, box.width * window.scale, box.height * window.scale, fill, tip=tip, stroke="#555555")
     _routes(canvas, mapping.routes, window)
     for stage, box in zip(mapping.stages, boxes, strict=True):
-        _label(canvas, stage.op.split("/")[-1], window, (box.row, box.column, box.height, box.width))
+        ink = "#ffffff" if stage_cycles(stage) > 0.7 * slowest else "#111111"
+        _label(canvas, stage.op.split("/")[-1], window, (box.row, box.column, box.height, box.width), ink)
     for row, column in sorted(fabric.dead):
         if row < window.rows and column < window.columns:
             side = max(window.scale, 1.0)
@@ -77,7 +79,7 @@ def _ground(canvas: Canvas, window: _Window) -> None:
     canvas.rect(x, y, window.columns * window.scale, window.rows * window.scale, "#f4f4f4", stroke="#999999")
 
 
-def _label(canvas: Canvas, name: str, window: _Window, box: tuple[int, int, int, int]) -> None:
+def _label(canvas: Canvas, name: str, window: _Window, box: tuple[int, int, int, int], ink: str = INK) -> None:
     """The name at the largest size that fits, upright where the rectangle is tall; none where it would be tiny."""
     row, column, height, width = box
     wide, high = width * window.scale, height * window.scale
@@ -86,11 +88,11 @@ def _label(canvas: Canvas, name: str, window: _Window, box: tuple[int, int, int,
     size = min(LABEL_SIZE, short * 0.7, long * 1.75 / max(len(name), 1))
     if size >= LABEL_LEAST:
         x, y = window.at(row + height / 2, column + width / 2)
-        canvas.text(x, y + size * 0.35, name, size, anchor="middle", turn=-90 if turned else 0, about=(x, y))
+        canvas.text(x, y + size * 0.35, name, size, anchor="middle", fill=ink, turn=-90 if turned else 0, about=(x, y))
 
 
 def _routes(canvas: Canvas, routes: Sequence[Route], window: _Window) -> None:
-    """Straight runs of each tree; a bundle of lanes is drawn in the middle of its lanes, as wide as they are."""
+    """Straight runs of each tree; a bundle of lanes is a thick line in the middle of its lanes."""
     drawn = 0
     for number, route in enumerate(routes):
         half = (route.lanes - 1) / 2
@@ -101,8 +103,8 @@ def _routes(canvas: Canvas, routes: Sequence[Route], window: _Window) -> None:
                 return
             points = [window.at(r + down, c + right) for r, c in (run[0], run[-1])]
             points = [(min(x, MARGIN + window.columns * window.scale), y) for x, y in points]
-            line = max(route.lanes * window.scale, 0.8)
-            canvas.line(points, PALETTE[(0, 2, 3)[number % 3]], line, opacity=0.35 if line > 2 else 0.7, tip=tip)
+            line = min(max(route.lanes * window.scale, 0.8), THICKEST)
+            canvas.line(points, PALETTE[(0, 2, 3)[number % 3]], line, opacity=0.75, tip=tip)
 
 
 def runs(route: Route) -> list[list[tuple[int, int]]]:

@@ -11,7 +11,7 @@ from .view_body import Reader, reads
 __all__ = ["kernel"]
 
 CELL, PITCH, GAP, HEAD = 34.0, 46.0, 22.0, 48.0
-WIDTH = 580.0  # about a column of text; wider arrays take more
+WIDTH = 660.0  # about a column of text; wider arrays take more
 
 Point = tuple[float, float]
 

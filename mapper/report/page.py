@@ -108,4 +108,6 @@ def _table(view: Shown) -> str:
 def _cell(cell: tuple[str, float | None]) -> str:
     words, value = cell
     shown_words = escape(clean(words, 300))
-    return f"<td>{shown_words}</td>" if value is None else f'<td class="n" data-v="{value:g}">{shown_words}</td>'
+    if value is None:
+        return f"<td{' class=w' if len(words) > 14 else ''}>{shown_words}</td>"
+    return f'<td class="n" data-v="{value:g}">{shown_words}</td>'
