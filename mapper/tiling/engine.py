@@ -29,7 +29,7 @@ from .grid import Rules
 from .hierarchy import Hierarchy
 from .nest import Nest, nest_of
 from .program import Movement, Program, emit, movement, place
-from .search import EFFORTS, NoRoom, blocks, is_exhaustive
+from .search import EFFORTS, QUICK, NoRoom, blocks, is_exhaustive
 from .spatial import assignments, given
 from .state import Spatial, State
 
@@ -122,7 +122,7 @@ def _named(found: Tiling | NoRoom, old: Sequence[str], new: Sequence[str]) -> Ti
 def _solve(graph: Graph, op: Op, key: _Key, homes: Callable[[str], str]) -> Tiling | NoRoom:
     """Search under each assignment of loops to axes, count the finalists exactly, take the best."""
     effort, nest, hierarchy = EFFORTS[key.effort], key.nest, key.hierarchy
-    choices = [key.spatial] if key.spatial is not None else assignments(nest, hierarchy, effort.spatial)
+    choices = [key.spatial] if key.spatial is not None else _assignments(graph, op, key, homes)
     finalists: list[tuple[float, int, State, tuple[Spatial, ...]]] = []
     no_room: NoRoom | None = None
     for number, spatial in enumerate(choices):
@@ -161,6 +161,21 @@ def bound_pj(graph: Graph, op: Op, hierarchy: Hierarchy, homes: Callable[[str], 
     resident = frozenset(name for name in tensors if hierarchy.index(homes(name)) > 0)
     found = op_bound_bytes(graph, op, inside, resident).bytes
     return found * min(store.read_pj_per_byte, store.write_pj_per_byte)
+
+
+def _assignments(graph: Graph, op: Op, key: _Key, homes: Callable[[str], str]) -> list[tuple[Spatial, ...]]:
+    """The assignments of loops to axes worth a whole search: the best by a quick one."""
+    effort = EFFORTS[key.effort]
+    found = assignments(key.nest, key.hierarchy, effort.tries)
+    if len(found) <= effort.spatial:
+        return found
+    scored = []
+    for number, spatial in enumerate(found):
+        states = blocks(key.nest, key.hierarchy, spatial, QUICK, key.rules)
+        program = None if isinstance(states, NoRoom) else _program(graph, op, key, states[0], spatial)
+        pj = math.inf if program is None else movement(graph, op, program, key.hierarchy, homes).pj
+        scored.append((pj, number, spatial))
+    return [spatial for _, _, spatial in sorted(scored, key=lambda entry: entry[:2])[: effort.spatial]]
 
 
 def _program(graph: Graph, op: Op, key: _Key, state: State, spatial: tuple[Spatial, ...]) -> Program | None:

@@ -16,24 +16,25 @@ from .hierarchy import Hierarchy
 from .nest import Nest, counts_exactly, footprint
 from .state import Spatial, State, before_blocks, first_state, spatial_of_block
 
-__all__ = ["EFFORTS", "Effort", "NoRoom", "blocks", "is_exhaustive", "units_pj"]
+__all__ = ["EFFORTS", "QUICK", "Effort", "NoRoom", "blocks", "is_exhaustive", "units_pj"]
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """`grid`: tiles per boundary before the lists are thinned; `beam`: outer choices carried inwards; `spatial`:
-    assignments of loops to axes that are searched; `finalists`: programs counted exactly."""
+    """`grid`: tiles per boundary before the lists are thinned; `beam`: outer choices carried inwards; `tries`:
+    assignments of loops to axes that are looked at quickly; `spatial`: those of them that are searched."""
 
     grid: int
     beam: int
+    tries: int
     spatial: int
-    finalists: int
 
 
+QUICK = Effort(2_000, 1, 1, 1)
 EFFORTS = {
     "fast": Effort(20_000, 1, 1, 1),
-    "default": Effort(100_000, 4, 3, 3),
-    "max": Effort(4_000_000, 24, 12, 12),
+    "default": Effort(100_000, 4, 6, 2),
+    "max": Effort(4_000_000, 24, 24, 6),
 }
 
 

@@ -2,7 +2,8 @@
 
 On an axis of P places a loop of n iterations keeps n / (ceil(n / P) * P) of them busy. If one loop does not fill an
 axis, a second one takes what is left. Ordered loops never run side by side, reducing loops only where copies can be
-combined.
+combined. Assignments of (nearly) the same utilisation are ranked by what they would move if every memory were large
+enough: what copies cost at their source and at their own end is left then.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from itertools import product
 from mapper.mapping import TileLoop
 
 from .hierarchy import Hierarchy, SpatialAxis
-from .nest import Nest
+from .nest import Nest, footprint
 from .state import Spatial
 
-__all__ = ["assignments", "given"]
+__all__ = ["ample_pj", "assignments", "given"]
 
 FILLED = 0.9  # an axis so full needs no second loop
 CLOSE = 0.98  # assignments within this share of the best utilisation compete by movement
@@ -42,9 +43,39 @@ def assignments(nest: Nest, hierarchy: Hierarchy, number: int) -> list[tuple[Spa
     for chosen in product(*per_axis):
         together = tuple(s for part in chosen for s in part)
         scored.append((_utilisation(nest, hierarchy, together), together))
-    scored.sort(key=lambda entry: -entry[0])
-    best = scored[0][0]
-    return [together for share, together in scored[:number] if share >= best * CLOSE]
+    best = max(share for share, _ in scored)
+    close = [together for share, together in scored if share >= best * CLOSE]
+    return sorted(close, key=lambda together: ample_pj(nest, hierarchy, together))[:number]
+
+
+def ample_pj(nest: Nest, hierarchy: Hierarchy, spatial: Sequence[Spatial]) -> float:
+    """Movement if every slice stayed as long as it is used: each boundary once for what it separates."""
+    whole = [float(extent) for extent in nest.extents]
+    found = 0.0
+    for at, operand in enumerate(nest.operands):
+        elements = float(footprint(operand, whole))
+        for level in range(operand.home + 1, len(hierarchy.levels)):
+            copies, reads = _copies(nest, at, [s for s in spatial if operand.home <= s.below < level])
+            above, here = hierarchy.levels[level - 1], hierarchy.levels[level]
+            if operand.written:
+                found += operand.partial_bytes * elements * copies * here.read_pj_per_byte
+                found += operand.bytes * elements * reads * above.write_pj_per_byte
+            else:
+                found += operand.bytes * elements * reads * above.read_pj_per_byte
+                found += operand.bytes * elements * copies * here.write_pj_per_byte
+        inner = [s for s in spatial if s.below == len(hierarchy.levels) - 1]
+        copies, reads = _copies(nest, at, inner)
+        last = hierarchy.levels[-1]
+        pj = last.write_pj_per_byte + last.read_pj_per_byte if operand.written else last.read_pj_per_byte
+        found += operand.partial_bytes * nest.points / copies * reads * pj
+    return found
+
+
+def _copies(nest: Nest, at: int, spatial: Sequence[Spatial]) -> tuple[float, float]:
+    """Copies of an operand's slices along spatial loops that do not move it, and how many reads serve them."""
+    operand = nest.operands[at]
+    still = [s for s in spatial if not operand.relevant[s.loop] and not (operand.once and nest.reducing[s.loop])]
+    return math.prod(s.factor for s in still), math.prod(s.factor for s in still if not s.multicast)
 
 
 def _options(nest: Nest, axis: SpatialAxis) -> list[tuple[Spatial, ...]]:
