@@ -1,7 +1,6 @@
 """Whole networks: legal, counted alike by cost and simulator, right values, and refused with reasons."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -111,13 +110,3 @@ def test_a_core_without_room_is_named_with_its_operator(residual: Graph, wafer: 
 def test_more_cores_are_never_slower(residual: Graph, wafer: Wafer) -> None:
     intervals = [cost(solved(residual, wafer(n, n))).interval_cycles for n in (8, 16, 32)]
     assert intervals == sorted(intervals, reverse=True)
-
-
-def test_colours_run_out_with_a_reason(residual: Graph, wafer: Wafer) -> None:
-    machine = wafer(40, 30)
-    bare = replace(machine, links=replace(machine.links, colours=1))
-    answer = backend.solve(residual, bare, Request(options={"schedule": "pipeline"}))
-    if isinstance(answer, Infeasible):
-        assert answer.resource == "routing colours"
-    else:
-        assert check(answer.mapping) == () and {r.colour for r in answer.mapping.routes} == {0}
