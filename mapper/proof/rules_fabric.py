@@ -95,6 +95,8 @@ def routes(mapping: Mapping) -> Iterator[Violation]:
         if unknown:
             yield Violation("routes", subject, f"stage {unknown[0]!r}", "a stage of the mapping")
             continue
+        if len(set(_targets(route))) < len(_targets(route)):
+            yield Violation("routes", subject, f"targets {', '.join(_targets(route))}", "each stage once")
         yield from _links(mapping, route, subject)
         yield from _tree(mapping, route, subject, stages)
         yield from _arrival(mapping, route, subject, stages)
@@ -239,8 +241,10 @@ def time(mapping: Mapping, stage: Stage, op: Op, moved: tuple[MemoryCount, ...])
         busy[phase.resource] += phase.cycles * phase.times
     if stage.body is not None:
         least = mapping.bodies[stage.body].ii * iterations(stage, op, frozenset(op.extents))
-        if max(busy.values(), default=0) < least:
-            found = f"at most {max(busy.values(), default=0)} cycles on one resource"
+        working = {phase.resource for phase in stage.phases if phase.name.lower() == "exec"} or busy.keys()
+        longest = max((busy[resource] for resource in working), default=0)
+        if longest < least:
+            found = f"at most {longest} cycles of execution"
             yield Violation("time", subject, found, f"{least} cycles: initiation interval x iterations")
     total = max(busy.values(), default=0) if stage.overlap else sum(busy.values())
     for count, memory in zip(moved, mapping.machine.memories, strict=True):
