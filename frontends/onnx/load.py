@@ -23,6 +23,7 @@ from .errors import ModelError, shown
 from .functions import DEEPEST_NESTING
 from .lower import graph_of
 from .node import dtype_name
+from .validity import check_text
 
 __all__ = ["load", "load_model", "read_model", "recognises"]
 
@@ -54,6 +55,7 @@ def recognises(path: Path, head: bytes) -> bool:
 def load(path: Path, dims: Mapping[str, int] | None = None) -> Graph:
     """The graph of the model at `path`; `dims` binds symbolic dimensions. Raises ModelError."""
     model = read_model(Path(path))
+    check_text(model)
     _check_external(model, Path(path))
     for tensor in _tensors(model):
         if len(tensor.raw_data) > STRIP_BYTES and tensor.data_type not in (TensorProto.INT64, TensorProto.STRING):

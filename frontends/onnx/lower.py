@@ -23,7 +23,7 @@ from .node import Node, Scope, dtype_name
 from .opaque import send_to_host
 from .sequences import SEQUENCES
 from .table import lowering_of
-from .validity import check_types, named_faults
+from .validity import check_text, check_types, named_faults
 from .walk import Frame, Walk, ordered
 from .weights import declare_weight
 
@@ -32,6 +32,7 @@ __all__ = ["graph_of"]
 
 def graph_of(model: ModelProto, dims: Mapping[str, int]) -> Graph:
     """The checked graph of `model` with symbolic dimensions bound by `dims`. Raises ModelError."""
+    check_text(model)
     functions = {(f.domain, f.name, f.overload): f for f in model.functions}
     check_expansion(model, functions)
     context = Context(dims)

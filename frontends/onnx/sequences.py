@@ -16,6 +16,8 @@ from .walk import Walk
 
 __all__ = ["SEQUENCES"]
 
+MOST_PARTS = 16_384
+
 
 def _items(c: Context, name: str, node: Node) -> tuple[str, ...]:
     if name not in c.sequences:
@@ -98,6 +100,8 @@ def split(walk: Walk, node: Node) -> None:
 
 
 def _parts(c: Context, node: Node, extent: int) -> Sequence[int]:
+    if extent > MOST_PARTS:
+        raise ModelError(f"{node.op_type} of {extent} elements", node.name, f"at most {MOST_PARTS} parts are taken")
     if not node.input(1):
         return [1] * extent
     given = c.need(node, 1, "split")

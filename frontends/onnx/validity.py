@@ -11,16 +11,39 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from onnx import IR_VERSION, ModelProto, checker, defs
+from onnx import IR_VERSION, GraphProto, ModelProto, NodeProto, checker, defs
 
 from .context import Context
 from .errors import ModelError
-from .node import Node
+from .node import Node, subgraphs
 
-__all__ = ["check_types", "named_faults", "require_valid", "schema_of"]
+__all__ = ["check_text", "check_types", "named_faults", "require_valid", "schema_of"]
 
 _SINGLE = defs.OpSchema.FormalParameterOption.Single
 _VARIADIC = defs.OpSchema.FormalParameterOption.Variadic
+
+
+def check_text(model: ModelProto) -> None:
+    """Raise ModelError for names that are not UTF-8: protobuf hands those out as bytes."""
+    graphs: list[GraphProto] = [model.graph]
+    nodes: list[NodeProto] = [node for function in model.functions for node in function.node]
+    names: list[Any] = [x for f in model.functions for x in (f.name, f.domain, f.overload, *f.input, *f.output)]
+    names += [o.domain for o in model.opset_import]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            values = (*graph.input, *graph.output)
+            names += [graph.name, *(v.name for v in values), *(t.name for t in graph.initializer)]
+            names += [d.dim_param for v in values for d in v.type.tensor_type.shape.dim]
+            nodes += graph.node
+            continue
+        node = nodes.pop()
+        names += [node.name, node.op_type, node.domain, node.overload, *node.input, *node.output]
+        names += [text for a in node.attribute for text in (a.name, a.ref_attr_name)]
+        graphs += subgraphs(node)
+    bad = next((name for name in names if not isinstance(name, str)), None)
+    if bad is not None:
+        raise ModelError(f"a name is not text: {bad.decode('utf-8', 'backslashreplace')}", "model", "names are UTF-8")
 
 
 @cache
@@ -42,7 +65,8 @@ def _fault(node: Node) -> str:
     if schema is None:
         return ""
     context = checker.C.CheckerContext()
-    context.ir_version, context.opset_imports = IR_VERSION, {node.domain: node.version}
+    opsets = {"": defs.onnx_opset_version()} | dict(node.scope.opsets) | {node.domain: node.version}
+    context.ir_version, context.opset_imports = IR_VERSION, opsets
     try:
         checker.check_node(ModelProto.FromString(node.encoded()).graph.node[0], context)
     except checker.ValidationError as fault:

@@ -199,6 +199,43 @@ def test_operators_that_contradict_their_tensors(proto, words) -> None:
     refused(proto, words)
 
 
+MALFORMED = {
+    "too few inputs": (node("Add", "x"), "Add is not valid: Node.* has input size 1"),
+    "too many inputs": (node("MatMul", "xxx"), "MatMul is not valid: Node.* has input size 3"),
+    "a missing attribute": (node("GridSample", "x"), "GridSample is not valid"),
+    "a missing input": (node("TopK", ["x", ""], ["y", "z"]), "TopK is not valid: Node .TopK_0.'s input 1"),
+    "types that differ": (node("Add", ["x", "n"]), "Add mixes float32 'x' with int64 'n'"),
+    "an empty mean": (node("LRN", "x", size=0), "LRN is not valid"),
+}
+
+
+@pytest.mark.parametrize(("bad", "words"), MALFORMED.values(), ids=MALFORMED.keys())
+def test_malformed_nodes_are_named_before_onnx_trips_over_them(bad, words) -> None:
+    refused(model([bad], {"x": (1, 2, 3, 4), "n": (INT64, (1, 2, 3, 4))}, ["y"]), words)
+
+
+def test_names_that_are_not_text(tmp_path) -> None:
+    data = model([node("Relu", "x", ["middle"]), node("Neg", ["middle"])], {"x": (2,)}, ["y"]).SerializeToString()
+    with pytest.raises(ModelError, match=r"a name is not text: m.xffddle"):
+        load(written(tmp_path, data.replace(b"middle", b"m\xffddle")))
+
+
+def test_flipped_bits_never_escape_as_anything_else(tmp_path) -> None:
+    rng = np.random.default_rng(4)
+    nodes = [node("Conv", "xw", ["c"], pads=[1, 1, 1, 1]), node("Softmax", ["c"], axis=1)]
+    whole = model(nodes, {"x": (1, 2, 5, 5)}, ["y"], {"w": np.ones((3, 2, 3, 3), np.float32)}).SerializeToString()
+    taken = 0
+    for _ in range(400):
+        data = bytearray(whole)
+        data[rng.integers(len(data))] = rng.integers(256)
+        try:
+            load(written(tmp_path, bytes(data)))
+            taken += 1
+        except ModelError as fault:
+            assert "\n" not in str(fault)
+    assert taken > 100  # flips inside the weight are harmless
+
+
 def test_values_that_are_no_shape() -> None:
     for target, words in (
         ([7, -1], "cannot be seen"),
