@@ -17,7 +17,7 @@ from .latency import Latency, latency, settle
 
 __all__ = ["Order", "energy_pj", "outermost_bytes", "quickest", "realise"]
 
-STARTS, EVALUATIONS = 4, 700
+STARTS, EVALUATIONS = 3, 200
 Loop = tuple[str, int]
 
 
