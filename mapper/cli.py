@@ -191,9 +191,9 @@ def simulate(folder: Path, model: Path | None, seed: int, as_json: bool) -> int:
 @_json
 def compare(source: str, targets: str, output: Path | None, dims: tuple[str, ...], as_json: bool) -> int:
     """One model on cgla, cgra and wafer beside GPU, TPU, LPU and NPU baselines."""
-    from mapper import compare as comparing
+    from mapper.compare import compare as compared
 
-    found = comparing.compare(source, tuple(filter(None, targets.split(","))), dims=_dims(dims))
+    found = compared(source, tuple(filter(None, targets.split(","))), dims=_dims(dims))
     if output is not None:
         found.save(output)
     click.echo(found.json() if as_json else found.text())

@@ -86,8 +86,15 @@ def test_scatter_adds_colliding_writes() -> None:
     expected = np.zeros(9, np.float32)
     for i in range(4):
         expected[2 * i : 2 * i + 3] += x[i] * w
-    op = Op("t", "ConvTranspose", (Loop("i", 4), Loop("f", 3)), (Access("x", (loop("i"),)), Access("w", (loop("f"),))),
-            Access("y", (loop("i") * 2 + loop("f"),)), Call("mul", (Arg(0), Arg(1))), Combiner("sum", "float32"))  # fmt: skip
+    op = Op(
+        "t",
+        "ConvTranspose",
+        (Loop("i", 4), Loop("f", 3)),
+        (Access("x", (loop("i"),)), Access("w", (loop("f"),))),
+        Access("y", (loop("i") * 2 + loop("f"),)),
+        Call("mul", (Arg(0), Arg(1))),
+        Combiner("sum", "float32"),
+    )
     np.testing.assert_allclose(single(op, x=x, w=w, y=expected), expected, rtol=1e-6)
 
 
