@@ -43,6 +43,7 @@ def graph_of(model: ModelProto, dims: Mapping[str, int]) -> Graph:
     Walk(context, functions, lower_node, [Frame(ordered(model.graph), scope)]).run()
     outputs = _outputs(context, model, scope)
     _settle_fates(context)
+    _check_declared(context, model, outputs)
     return _finished(context, model, outputs)
 
 
@@ -133,6 +134,23 @@ def _outputs(c: Context, model: ModelProto, scope: Scope) -> tuple[str, ...]:
         c.declare(name, c.shape(source), c.dtype(source))
         c.ops.append(View(c.op_name(f"output.{name}"), "Identity", source, name))
     return tuple(names)
+
+
+def _check_declared(c: Context, model: ModelProto, outputs: tuple[str, ...]) -> None:
+    """Raise ModelError where an output's stated extents contradict those that follow from the inputs.
+
+    Extents behind a host operator may be upper bounds, and inputs whose fixed extents --dim replaced change them all.
+    """
+    resized = any(f"{v.name}.{axis}" in c.dims for v in model.graph.input for axis in range(16))
+    if resized or "host" in c.fates.values():
+        return
+    for value, name in zip(model.graph.output, outputs, strict=True):
+        kind, shape = value.type.tensor_type, c.shape(name)
+        stated = [d.dim_value if d.WhichOneof("value") == "dim_value" else None for d in kind.shape.dim]
+        fits = len(stated) == len(shape) and all(s in (None, e) for s, e in zip(stated, shape, strict=True))
+        if kind.HasField("shape") and not fits:
+            text = f"output {value.name!r} is declared {stated} and computed {list(shape)}"
+            raise ModelError(text, value.name, "correct the declaration or the node that makes it")
 
 
 def _finished(c: Context, model: ModelProto, outputs: tuple[str, ...]) -> Graph:

@@ -246,6 +246,14 @@ def test_values_that_are_no_shape() -> None:
     refused(model([node("Pad", "xp")], {"x": (2,)}, ["y"], {"p": np.array([0, 1 << 61])}), "impossible pads")
 
 
+def test_an_output_declared_otherwise_than_computed() -> None:
+    proto = model([node("Relu", "x")], {"x": (2, 3)}, [])
+    for declared in ((2, 4), (6,)):
+        del proto.graph.output[:]
+        proto.graph.output.append(helper.make_tensor_value_info("y", FLOAT, declared))
+        refused(proto, r"output 'y' is declared \[.*\] and computed \[2, 3\]")
+
+
 def test_an_initializer_that_lies_about_its_size() -> None:
     proto = model([node("Add", "xs")], {"x": (2,)}, ["y"], {"s": np.array([1, 2])})
     proto.graph.initializer[0].dims[0] = 3
