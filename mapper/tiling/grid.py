@@ -204,7 +204,10 @@ def orders(nest: Nest, kept: Sequence[int], loops: Sequence[int]) -> list[tuple[
 
 
 def expand(boundary: Boundary, multiples: Sequence[int], limit: int, keep: int, optional: bool) -> list[Choice]:
-    """The best `keep` choices with different tiles, least energy first; none if single points do not fit."""
+    """The best `keep` choices with different tiles for each set of operands kept; none if single points do not fit.
+
+    Sets are not ranked against each other: what a set saves shows further in only.
+    """
     lists = [boundary.candidates(loop, multiples[loop]) for loop in range(len(boundary.nest.extents))]
     found: list[Choice] = []
     for kept in _kept_sets(boundary, optional):
@@ -214,8 +217,8 @@ def expand(boundary: Boundary, multiples: Sequence[int], limit: int, keep: int, 
         best = _search(boundary, kept, thin, keep)
         if best and thin is not lists:
             best += _search(boundary, kept, _around(lists, thin, best[0].tile, limit), keep)
-        found += best
-    return _different(found, keep)
+        found += _different(best, keep)
+    return found
 
 
 def _kept_sets(boundary: Boundary, optional: bool) -> Iterator[tuple[int, ...]]:
