@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import os
 import sys
 import time
@@ -112,10 +113,16 @@ def compile_command(
     registry.backend(target)
     if output is not None:
         outputs.usable(output)
-    progress = _progress(verbose, quiet, no_progress)
-    request = Request(objective, effort, seed, time_limit, _pairs(settings, "--set"), progress)
+    show = _progress(verbose, quiet, no_progress)
     started, cpu = time.time(), time.process_time()
     with interruptible() as stop:
+
+        def progress(message: str) -> None:
+            if stop.is_set():  # between steps there is no complete mapping to save
+                raise KeyboardInterrupt
+            show(message)
+
+        request = Request(objective, effort, seed, time_limit, _pairs(settings, "--set"), progress)
         result = compiler.compile(source, target, machine, request=request, dims=_dims(dims), strict=strict)
         run = {
             "command": sys.argv,
@@ -273,8 +280,14 @@ def ops() -> int:
     return 0
 
 
+def _terminate(_number: int, _frame: Any) -> None:
+    """SIGTERM ends a run as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the contract's code."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = cli.main(args=arguments, prog_name="mapper", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -282,12 +295,12 @@ def main(arguments: list[str] | None = None) -> None:
         code = 2
     except click.ClickException as error:
         code = _fault(error.format_message().rstrip("."), 2)
-    except click.exceptions.Abort:
-        code = INTERRUPTED
+    except click.exceptions.Abort:  # what click makes of KeyboardInterrupt
+        code = _fault("interrupted before a first mapping: nothing was written", INTERRUPTED)
     except MapperError as error:
         code = _fault(str(error), error.exit_code)
     except KeyboardInterrupt:
-        code = _fault("interrupted before a first mapping; nothing was written", INTERRUPTED)
+        code = _fault("interrupted before a first mapping: nothing was written", INTERRUPTED)
     except BrokenPipeError:
         code = 0
     except MemoryError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -46,8 +47,19 @@ def load(source: str | Path, dims: Mapping[str, int] | None = None) -> Loaded:
     path = Path(source)
     head = _head(path)
     frontend = frontend_for(path, head)
-    value = frontend.load(path, dims or {}) if getattr(frontend, "TAKES_DIMS", False) else frontend.load(path)
+    with _refusals():
+        value = frontend.load(path, dims or {}) if getattr(frontend, "TAKES_DIMS", False) else frontend.load(path)
     return Loaded(path.name, _kind(value), _digest(path), value, path)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """A frontend refuses input by ValueError; users see what, where and hint, whatever the frontend."""
+    try:
+        yield
+    except ValueError as error:
+        what, where, hint = (str(getattr(error, name, "")) for name in ("what", "where", "hint"))
+        raise InputError(what or str(error), where, hint) from error
 
 
 def _kind(value: Any) -> Kind:
@@ -83,5 +95,6 @@ def _zoo(name: str, dims: Mapping[str, int]) -> Loaded:
     except KeyError as error:
         raise InputError(str(error.args[0]), f"zoo:{name}", "see 'mapper zoo'") from error
     data = model.SerializeToString(deterministic=True)
-    graph = frontend.load_model(model, dims)
+    with _refusals():
+        graph = frontend.load_model(model, dims)
     return Loaded(f"zoo:{name}", "onnx", hashlib.sha256(data).hexdigest(), graph, f"zoo:{name}")
