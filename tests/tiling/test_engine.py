@@ -190,3 +190,22 @@ def test_equal_nests_are_solved_once_whatever_their_names() -> None:
     assert len(engine._solved) == known
     assert {loop.loop for loop in second.loops} <= set("xyz")
     assert [(loop.step, loop.trips) for loop in first.loops] == [(loop.step, loop.trips) for loop in second.loops]
+
+
+def test_results_accumulate_in_the_innermost_memory_where_that_pays() -> None:
+    levels = (Level("dram", None, 100, 100), Level("lmm", 65_536, 3, 3), Level("reg", 64, 0.5, 0.5))
+    graph = nests.matmul(128, 768, 768, "float32", "float32")
+    _, quick = solve(graph, Hierarchy(levels))
+    _, long = solve(graph, Hierarchy(levels), effort="max")
+    assert isinstance(quick, Tiling) and isinstance(long, Tiling)
+    assert any(b.operand == WRITTEN and b.memory == "reg" for b in quick.buffers)
+    assert long.movement_pj <= quick.movement_pj <= 1.05 * long.movement_pj
+
+
+def test_axes_without_multicast_go_to_the_loop_that_moves_the_smaller_operand() -> None:
+    """Eight lanes with ports of their own: what a lane's loop does not move is read eight times, so the large weights
+    must be split over the lanes and the small activations repeated."""
+    axes = (SpatialAxis(Axis("lane", 8, False), 0, reduces=False),)
+    _, found = solve(nests.matmul(64, 4096, 64), nests.three_level(nests.machine(65_536, 64), axes))
+    assert isinstance(found, Tiling)
+    assert [loop.loop for loop in found.loops if loop.axis == "lane"] == ["n"]
