@@ -44,7 +44,7 @@ class Operand:
     """One read, or the written tensor (`number` -1).
 
     `bytes` and `partial_bytes` are widths of an element, `once` marks reads that happen once per output element,
-    `home` is the level where the tensor lives, `elements` those that are touched at all.
+    `home` is the level where the tensor lives.
     """
 
     number: int
