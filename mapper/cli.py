@@ -198,12 +198,16 @@ def simulate(folder: Path, model: Path | None, seed: int, as_json: bool) -> int:
 @_json
 def compare(source: str, targets: str, output: Path | None, dims: tuple[str, ...], as_json: bool) -> int:
     """One model on cgla, cgra and wafer beside GPU, TPU, LPU and NPU baselines."""
+    from mapper import outputs
     from mapper.compare import compare as compared
 
+    if output is not None:
+        outputs.usable(output)
     found = compared(source, tuple(filter(None, targets.split(","))), dims=_dims(dims))
     if output is not None:
         found.save(output)
     click.echo(found.json() if as_json else found.text())
+    found.verify()
     return 0
 
 
@@ -244,6 +248,7 @@ def machines(name: str | None, schema: bool) -> int:
         rows = [(n, m.target, m.description) for n in files.builtin_names() for m in (files.resolve(n),)]
         click.echo(columns([("machine", "target", "what it is"), *rows]))
         click.echo("\nalso: torusRxC, meshRxC, kingRxC, onehopRxC; NAME:key=value,… changes a top-level key")
+        click.echo(f"\nbaselines of 'mapper compare': {', '.join(files.baseline_names())}")
     return 0
 
 

@@ -21,7 +21,7 @@ from mapper.machine import Energy, Fabric, Links, Machine, MachineError, Memory,
 from mapper.registry import BACKENDS, target_with
 from mapper.units import quantity
 
-__all__ = ["builtin_names", "file_text", "json_schema", "load", "resolve"]
+__all__ = ["baseline_names", "builtin_names", "file_text", "json_schema", "load", "resolve"]
 
 SIZE_LIMIT_BYTES = 1 << 20
 GRID = re.compile(r"(torus|mesh|king|onehop)(\d+)x(\d+)$")
@@ -112,15 +112,20 @@ def json_schema() -> dict[str, Any]:
 def builtin_names() -> dict[str, Path]:
     """Built-in machine names and their files, sorted by name."""
     found = {}
-    for module in (*BACKENDS.values(), "mapper.backends.roofline"):
+    for module in BACKENDS.values():
         for path in target_with(module).glob("*.yaml"):
             found[path.stem] = path
     return dict(sorted(found.items()))
 
 
+def baseline_names() -> dict[str, Path]:
+    """Systems that `mapper compare` bounds and nothing is mapped onto; their files have a schema of their own."""
+    return {path.stem: path for path in sorted((target_with("mapper.backends.roofline") / "systems").glob("*.yaml"))}
+
+
 def file_text(name: str) -> str:
-    """The YAML text of a built-in machine, to copy and edit."""
-    return _builtin(name).read_text(encoding="utf-8")
+    """The YAML text of a built-in machine, to copy and edit, or of a baseline."""
+    return (baseline_names().get(name) or _builtin(name)).read_text(encoding="utf-8")
 
 
 def resolve(text: str) -> Machine:
@@ -208,8 +213,8 @@ def _machine(document: dict[str, Any], lines: Mapping[str, int], where: str) -> 
     except ValidationError as error:
         fault = error.errors()[0]
         key = ".".join(map(str, fault["loc"]))
-        line = next((lines[k] for k in _prefixes(key) if k in lines), 0)
-        place = f"{where}, line {line}" if line else where
+        at = next((lines[k] for k in _prefixes(key) if k in lines), 0)
+        place = f"{where}, line {at}" if at else where
         raise InputError(f"machine key {key!r} is wrong", place, fault["msg"].removeprefix("Value error, ")) from error
     except MachineError as error:
         raise InputError(str(error), where) from error
