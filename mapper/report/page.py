@@ -38,6 +38,7 @@ def html_page(decision: Decision, report: Mapping[str, Any]) -> str:
     """The whole page."""
     view = shown(decision, report)
     title = escape(clean(f"{report['input']['name']} on {report['machine']}"))
+    summary = summary_html(report, pipelined=view.data["fabric"]["kind"] == "floor")
     style = _asset("page.css")
     script = "\n".join(_asset(name) for name in SCRIPTS)
     data = {**view.data, "palette": PALETTE, "ramp": RAMP}
@@ -49,7 +50,7 @@ def html_page(decision: Decision, report: Mapping[str, Any]) -> str:
         f"<header><h1>{title}</h1><p class=soft>target {escape(report['target'])}, seed {report['seed']}, mapper "
         f"{escape(report['version'])}, input sha256 {escape(report['input']['sha256'][:12])}</p>",
         f"{_navigation()}</header>",
-        f'<main><section id="summary"><h2>Summary</h2>{summary_html(report)}</section>',
+        f'<main><section id="summary"><h2>Summary</h2>{summary}</section>',
         _drawings(view), _table(view), "</main>",
         '<div id="tip" role="status" hidden></div>',
         f'<script type="application/json" id="data">{embedded(data)}</script>',

@@ -90,7 +90,7 @@ function slotFrame(layer, body, state, items, time) {
     draw("text", { class: textOn(colour), x: x + GRID.cell / 2, y: y + 45, "text-anchor": "middle", "font-size": 11.5 }, group, item.op.slice(0, 9));
     if (turn >= 0) draw("text", { class: textOn(colour), x: x + GRID.cell - 5, y: y + 12, "text-anchor": "end", "font-size": 9.5 }, group, `it ${turn}`);
   }
-  slotValues(layer, body, now, at, time.step);
+  slotValues(layer, body, now, at, time.step, items);
   for (const [pe, names] of held) {
     const [x, y] = at(pe);
     names.forEach((name, i) => tipped(draw("circle", { cx: x + 9 + i * 9, cy: y + GRID.cell - 8, r: 3.6, fill: PALETTE[2], stroke: "#fff", "stroke-width": 0.8 }, layer), `register of PE ${pe}: value of ${name} waits`));
@@ -99,7 +99,7 @@ function slotFrame(layer, body, state, items, time) {
   return state.at < (time.turns - 1) * body.ii ? (state.at < time.last ? "prologue, the pipeline fills" : "kernel, the steady state") : "epilogue, the pipeline drains";
 }
 
-function slotValues(layer, body, now, at, step) {
+function slotValues(layer, body, now, at, step, items) {
   // an arrow from where each value comes to who reads it now, and a dot that runs along it
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const busy = new Set(now.map(([number]) => number));
@@ -115,7 +115,7 @@ function slotValues(layer, body, now, at, step) {
     else [x1, y1] = [x1 + ux * edge, y1 + uy * edge];
     [x2, y2] = [x2 - ux * (edge + 2), y2 - uy * (edge + 2)];
     const words = `${from.n} to ${to.n}${distance ? `, ${distance} iteration${distance > 1 ? "s" : ""} later` : ""}${wraps ? `, around the edge from PE ${from.pe}` : ""}`;
-    tipped(draw("line", { class: "wire", style: "opacity:.85", x1, y1, x2, y2, "stroke-width": 2.4, "marker-end": "url(#arrow)", "data-ends": `${source} ${reader}` }, layer), words);
+    tipped(draw("line", { class: "wire", style: "opacity:.85", x1, y1, x2, y2, "stroke-width": 2.4, "marker-end": "url(#arrow)", ...(items ? { "data-ends": `${source} ${reader}` } : {}) }, layer), words);
     if (still) continue;
     const dot = draw("circle", { r: 4, fill: PALETTE[5] }, layer);
     draw("animateMotion", { dur: "0.8s", repeatCount: "indefinite", path: `M${x1} ${y1}L${x2} ${y2}` }, dot);
@@ -149,7 +149,7 @@ const SLOTS = { exe: [0, 0, "arithmetic"], cex: [1, 3, "condition"], mop1: [2, 2
 
 function rowView(host, body, items) {
   const wide = ROW.left + body.columns * ROW.unit + ROW.lmm, high = body.rows * ROW.high + 24;
-  const drawing = picture(host, "rows of the array", wide, high, { most: 760, scale: 1 });
+  const drawing = picture(host, "rows of the array", wide, high, { most: items ? 760 : 420, scale: 1 });
   const { layer, tools } = drawing;
   for (const [, colour, words] of Object.values(SLOTS)) legend(tools, PALETTE[colour], words);
   legend(tools, "var(--soft)", "constant from the host");
@@ -195,20 +195,20 @@ function rowValue(parent, body, value, items) {
   const rows = new Map();
   for (const at of value.at) if (at[0] < body.rows) rows.set(at[0], [...(rows.get(at[0]) || []), at]);
   const readers = body.reads.filter(([source]) => source === value.from).map(([, reader]) => reader);
-  const ends = value.from >= 0 && items ? [value.from, ...readers].join(" ") : "", constant = value.from < 0;
+  const ends = value.from >= 0 && items ? { "data-ends": [value.from, ...readers].join(" ") } : {}, constant = value.from < 0;
   const words = constant ? `host constant ${value.v.slice(1)}` : `value of ${value.v}`;
   for (const [row, places] of rows) for (const at of places) {
     const [x, y] = place(at), above = (rows.get(row - 1) || [])[0];
     if (above) {
       const [x0, y0] = place(above);
-      tipped(draw("path", { class: "wire", d: `M${x0} ${y0}C${x0} ${y0 + 22} ${x} ${y - 22} ${x} ${y}`, "stroke-width": constant ? 0.8 : 1.6, "data-ends": ends }, parent), words);
+      tipped(draw("path", { class: "wire", d: `M${x0} ${y0}C${x0} ${y0 + 22} ${x} ${y - 22} ${x} ${y}`, "stroke-width": constant ? 0.8 : 1.6, ...ends }, parent), words);
     }
-    tipped(draw("circle", { cx: x, cy: y, r: constant ? 2.4 : 3.4, fill: constant ? "var(--soft)" : "var(--ink)", class: "register", "data-ends": ends }, parent), `${words}\nregister ${at[2]} of row ${at[0]}, unit ${at[1]}`);
+    tipped(draw("circle", { cx: x, cy: y, r: constant ? 2.4 : 3.4, fill: constant ? "var(--soft)" : "var(--ink)", class: "register", ...ends }, parent), `${words}\nregister ${at[2]} of row ${at[0]}, unit ${at[1]}`);
   }
   const item = value.from >= 0 ? body.items[value.from] : null, below = item && rows.get(item.row);
   if (below) {
     const slot = (SLOTS[item.slot] || SLOTS.exe)[0], wide = (ROW.unit - 10) / 4;
     const x0 = ROW.left + item.col * ROW.unit + (slot + 0.5) * wide, y0 = 20 + item.row * ROW.high + ROW.high - 18, [x, y] = place(below[0]);
-    draw("path", { class: "wire", d: `M${x0} ${y0}L${x} ${y}`, "stroke-width": 1.6, "data-ends": ends }, parent);
+    draw("path", { class: "wire", d: `M${x0} ${y0}L${x} ${y}`, "stroke-width": 1.6, ...ends }, parent);
   }
 }

@@ -38,9 +38,9 @@ _TERMS = {
 }
 
 
-def summary_html(report: Mapping[str, Any]) -> str:
+def summary_html(report: Mapping[str, Any], pipelined: bool = False) -> str:
     """Cards of figures, bars, the outcome and the host's share."""
-    parts = [_cards(_figures(report)), _outcome(report)]
+    parts = [_cards(_figures(report, pipelined)), _outcome(report)]
     if "totals" in report:
         parts += [_movement(report), _phases(report.get("phases", {})), _host(report["host_ops"])]
     return "\n".join(part for part in parts if part)
@@ -50,7 +50,7 @@ def _text(value: Any) -> str:
     return escape(clean(str(value), 400))
 
 
-def _figures(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _figures(report: Mapping[str, Any], pipelined: bool) -> list[tuple[str, str, str]]:
     """(label, value, explanation)"""
     if "totals" not in report:
         section = report.get("kernel") or report.get("contest") or {}
@@ -71,7 +71,7 @@ def _figures(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("parameters", quantity(t["params"], ""), f"{t['params']:,}"),
         ("operators", f"{len(report['ops'])}", f"on the fabric; {len(report['host_ops'])} on the host"),
     ]
-    if t.get("interval_cycles", t["cycles"]) != t["cycles"]:
+    if pipelined:
         found.insert(3, ("interval", f"{t['interval_cycles']:,} cycles", "between two inferences, if they follow on"))
     return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os.path import commonprefix
 from typing import Any
 
 from mapper.bounds import op_bound_bytes
@@ -74,7 +75,7 @@ def _kernel(decision: KernelDecision) -> Shown:
     facts = [_node_facts(mapping, item, number, drawing) for number, item in enumerate(items)]
     data = {
         "items": [{"n": item["n"], "t": item["op"], "f": fact} for item, fact in zip(items, facts, strict=True)],
-        "fabric": drawing, "bodies": [], "graph": _body_graph(mapping, drawing, arrows),
+        "fabric": drawing, "bodies": [], "graph": _body_graph(drawing, arrows),
     }  # fmt: skip
     on_line = drawing["kind"] == "rows"
     columns = (Column("node"), Column("operation"), Column("row" if on_line else "cycle"),
@@ -116,19 +117,12 @@ def _node_facts(
     return [["operation", item["op"]], *place, ["reads", taken[0] or "-"], ["read by", given[0] or "-"]]
 
 
-def _body_graph(
-    mapping: KernelMapping, drawing: Mapping[str, Any], arrows: Sequence[tuple[int, int]]
-) -> dict[str, Any]:
-    """Nodes in order of dependence: the drawing's numbers are kept, layers come from the topological order."""
-    rank = {str(node): position for position, node in enumerate(mapping.dfg.order)}
-    items = drawing["items"]
-    count = len(items)
-    back = {(s, r) for s, r, d in drawing["reads"] if d}
-    order = sorted(range(count), key=lambda i: (rank.get(items[i]["n"], count), i))
-    position = {number: place for place, number in enumerate(order)}
-    known = [(position[s], position[r]) for s, r in arrows if (s, r) not in back]
-    places = view_graph.layers(count, known)
-    return {"blocks": [], "at": [[0, *places[position[i]]] for i in range(count)], "cost": [0] * count, "unit": "",
+def _body_graph(drawing: Mapping[str, Any], arrows: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    """Values of earlier iterations are drawn, but do not push their readers back."""
+    count = len(drawing["items"])
+    later = {(s, r) for s, r, d in drawing["reads"] if d}
+    places = view_graph.layers(count, [arrow for arrow in arrows if arrow not in later])
+    return {"blocks": [], "at": [[0, *place] for place in places], "cost": [0] * count, "unit": "",
             "arrows": [[s, r, d, ""] for s, r, d in drawing["reads"]]}  # fmt: skip
 
 
@@ -154,8 +148,7 @@ def _contest(decision: ContestDecision) -> Shown:
         listed = [[column.title, cell[0]] for column, cell in zip(columns[1:], cells[1:], strict=True)]
         items.append({"n": place.name, "t": kinds[place.name], "f": listed})
     drawing["overlays"] = [["kernel time", ""], ["memory", "words"], ["area", "elements"]]
-    arrows = [(min(s, t), max(s, t)) for s, t in drawing["wires"]]
-    places = view_graph.layers(len(items), sorted(arrows))
+    places = view_graph.layers(len(items), [(s, t) for s, t in drawing["wires"]])
     graph = {"blocks": [], "at": [[0, *place] for place in places], "cost": [a["v"][0] for a in drawing["areas"]],
              "unit": "time", "arrows": [[s, t, 0, ""] for s, t in drawing["wires"]]}  # fmt: skip
     return Shown({"items": items, "fabric": drawing, "bodies": [], "graph": graph}, columns, tuple(rows))
@@ -263,18 +256,14 @@ def _model_graph(
         for number, place in zip(members, view_graph.layers(len(members), inner), strict=True):
             at[number] = [block, *place]
     cost = [round(rows[op.name].get("movement_pj", 0.0), 1) for op in ops]
-    return {"blocks": _block_names(ops, fold), "at": at, "cost": cost, "unit": "pJ", "arrows": arrows}
+    return {"blocks": _block_names(ops, fold) if ops else [], "at": at, "cost": cost, "unit": "pJ", "arrows": arrows}
 
 
 def _block_names(ops: Sequence[Any], fold: Sequence[int]) -> list[str]:
-    """The shared beginning of a block's names, else its first name."""
-    names = []
-    for block in range(max(fold, default=0) + 1):
-        inside = [op.name for op, b in zip(ops, fold, strict=True) if b == block]
-        first, last = inside[0] if inside else "", inside[-1] if inside else ""
-        length = next(
-            (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
-        )
-        shared = first[:length].rstrip("/._-")
-        names.append(shared or first)
-    return names
+    """The shared beginning of a block's names where it tells blocks apart, else the first and the last name."""
+    inside = [[op.name for op, b in zip(ops, fold, strict=True) if b == block] for block in range(max(fold) + 1)]
+    shared = [commonprefix(names).rstrip("/._-") for names in inside]
+    return [
+        short if short and shared.count(short) == 1 else names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+        for short, names in zip(shared, inside, strict=True)
+    ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
 
 __all__ = ["blocks", "layers"]
 
@@ -19,16 +20,18 @@ Arrow = tuple[int, int]
 
 
 def layers(count: int, arrows: Sequence[Arrow]) -> list[tuple[int, int]]:
-    """(layer, position) of each of `count` nodes; arrows that do not point forward (loop-carried) are ignored."""
+    """(layer, position) of each of `count` nodes. Arrows that close a cycle are ignored where they stand."""
     before: dict[int, list[int]] = defaultdict(list)
+    order = _order(count, arrows)
+    rank = {node: place for place, node in enumerate(order)}
     for source, target in arrows:
-        if source < target:
+        if rank[source] < rank[target]:
             before[target].append(source)
     depth = [0] * count
-    for node in range(count):
+    for node in order:
         depth[node] = max((depth[source] + 1 for source in before[node]), default=0)
     members: dict[int, list[int]] = defaultdict(list)
-    for node in range(count):
+    for node in order:
         members[depth[node]].append(node)
     place = [(0, 0)] * count
     for layer in sorted(members):
@@ -36,6 +39,28 @@ def layers(count: int, arrows: Sequence[Arrow]) -> list[tuple[int, int]]:
         for position, node in enumerate(row):
             place[node] = (layer, position)
     return place
+
+
+def _order(count: int, arrows: Sequence[Arrow]) -> list[int]:
+    """A topological order, smallest number first; where only cycles are left, the smallest number goes first."""
+    waiting, users = [0] * count, defaultdict(list)
+    for source, target in arrows:
+        if source != target:
+            waiting[target] += 1
+            users[source].append(target)
+    ready, left, order = [n for n in range(count) if not waiting[n]], set(range(count)), []
+    heapify(ready)
+    while left:
+        node = heappop(ready) if ready else min(left)
+        if node not in left:
+            continue
+        left.remove(node)
+        order.append(node)
+        for user in users[node]:
+            waiting[user] -= 1
+            if not waiting[user]:
+                heappush(ready, user)
+    return order
 
 
 def _mean(values: Sequence[int]) -> float:
