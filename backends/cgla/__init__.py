@@ -38,6 +38,6 @@ def solve(graph: Graph, machine: Machine, request: Request) -> Solved | Infeasib
 
 def solve_kernel(dfg: Dfg, machine: Machine, request: Request) -> KernelSolved | Infeasible:
     """One loop kernel in the fewest rows, then the fewest register hops."""
-    from .solve_kernel import solve_kernel as run
+    from .loops import solve_kernel as run
 
     return run(dfg, machine, request)
