@@ -150,6 +150,8 @@ def split(c: Context, node: Node) -> None:
     parts = c.ints(node, 1, "split") if node.input(1) else node.ints("split")
     if parts is None:
         count = node.int("num_outputs", len(node.outputs))
+        if not len(node.outputs) <= count <= max(shape[axis], len(node.outputs)):
+            raise ModelError(f"Split of {shape[axis]} elements into {count} parts", node.name)
         each = -(-shape[axis] // max(count, 1))
         parts = tuple(max(0, min(each, shape[axis] - i * each)) for i in range(count))
     if sum(parts) != shape[axis] or len(parts) < len(node.outputs) or any(p < 0 for p in parts):

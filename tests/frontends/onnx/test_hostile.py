@@ -205,6 +205,7 @@ MALFORMED = {
     "a missing attribute": (node("GridSample", "x"), "GridSample is not valid"),
     "a missing input": (node("TopK", ["x", ""], ["y", "z"]), "TopK is not valid: Node .TopK_0.'s input 1"),
     "types that differ": (node("Add", ["x", "n"]), "Add mixes float32 'x' with int64 'n'"),
+    "a trillion parts": (node("Split", "x", num_outputs=1 << 40), "into 1099511627776 parts"),
     "an empty mean": (node("LRN", "x", size=0), "LRN is not valid"),
 }
 
