@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
-from builders import HOSTILE, result
+from ..report.builders import HOSTILE, result  # noqa: TID252 (the results are built once for both folders)
 
 LIMIT_BYTES = 2_000_000
 LARGE = ("zoo:resnet50@wafer", "zoo:lfm2.5-1.2b@wafer")
@@ -73,13 +69,11 @@ def test_selecting_in_the_drawing_finds_the_row(visit, kind):
 def test_the_slider_and_play_step_through_the_slots(visit):
     page = visit("grid").page
     shown = lambda: page.locator("#fabric-view .now").inner_text()  # noqa: E731
-    nodes = lambda: (
-        page.locator("#fabric-view .figure")
-        .first.locator("[data-op]")
-        .evaluate_all(  # noqa: E731
-            "found => found.map(node => node.dataset.op)"
-        )
-    )
+
+    def nodes():
+        drawn = page.locator("#fabric-view .figure").first.locator("[data-op]")
+        return drawn.evaluate_all("found => found.map(node => node.dataset.op)")
+
     first, found = shown(), set(nodes())
     assert first.startswith("slot 0 of")
     for _ in range(result("grid").mapping.ii - 1):
