@@ -41,7 +41,7 @@ class Limits:
     at most `windows` windows per stage (below that, inner loops are evaluated at once)."""
 
     literal_points: int = 0
-    windows: int = 20_000
+    windows: int = 2_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from mapper import registry
 from mapper.ir import Opaque
 from mapper.models import zoo
 
-MODELS = ("resnet-tiny", "bert-tiny")
 TARGETS = registry.backend_names()
+CASES = [*((target, "resnet-tiny") for target in TARGETS), (TARGETS[0], "bert-tiny")]
 
 
-@pytest.fixture(scope="module", params=[(t, m) for t in TARGETS for m in MODELS], ids=lambda p: f"{p[0]}-{p[1]}")
+@pytest.fixture(scope="module", params=CASES, ids="-".join)
 def result(request):
     target, model = request.param
     return mapper.compile(f"zoo:{model}", target=target, effort="fast")
