@@ -3,8 +3,8 @@
     python benchmarks/compile.py [MODEL …] [--targets cgla,cgra,wafer] [--json]
 
 MODEL is an ONNX file, a folder of them, or zoo:NAME (default: the light models that the onnx package carries and the
-full-size models of the zoo). Each compile is a process of its own, measured by the operating system, and is read back by `mapper check`. Exit 5
-if one fails, is illegal, sends anything but an opaque operator to the host, or takes more than its limit.
+full-size models of the zoo). Each compile is a process of its own, measured by the operating system, and is read back
+by `mapper check`. Exit 5 if one fails, is illegal, sends an operator to the host, or takes more than its limit.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def measured(model: str, target: str, folder: Path) -> dict[str, Any]:
     assert process.stderr is not None
     error = process.stderr.read().decode(errors="replace").strip()
     _, status, usage = os.wait4(process.pid, 0)
-    row = {"exit": os.waitstatus_to_exitcode(status), "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
+    row: dict[str, Any] = {"exit": os.waitstatus_to_exitcode(status), "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
            "peak_bytes": usage.ru_maxrss * 1024}  # fmt: skip
     if row["exit"]:
         return row | {"error": error[-300:]}
