@@ -41,6 +41,7 @@ __all__ = [
     "bisection_bound_cycles",
     "chain_bound_bytes",
     "energy_bound_pj",
+    "external_bytes",
     "graph_bound_bytes",
     "hop_bound_byte_hops",
     "latency_bound_cycles",
@@ -238,6 +239,11 @@ def graph_bound_bytes(
     if weights_stay:
         weights = max(0, weights - capacity_bytes)
     return weights + outside + _leaving_bytes(graph, inside) + _host_bytes(graph)
+
+
+def external_bytes(graph: Graph) -> int:
+    """Bytes of inputs, weights and constants that every schedule of the graph reads at least once."""
+    return sum(_external_bytes(graph).values())
 
 
 def _external_bytes(graph: Graph) -> dict[str, int]:

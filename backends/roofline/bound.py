@@ -18,8 +18,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from mapper import dtypes
+from mapper.bounds import external_bytes
 from mapper.comparison import Figure, LevelUse, Row
-from mapper.guarantees import compulsory_bytes
 from mapper.ir import AnyOp, Graph, Opaque, View
 
 from .crossing import Crossings, Inside, resident_activations
@@ -53,7 +53,7 @@ def model_facts(graph: Graph) -> ModelFacts:
     made = {name for op in graph.ops for name in op.outputs}
     used = dict.fromkeys(graph.root(name) for op in graph.ops for name in op.inputs)
     stored = {name: graph.tensor(name).bytes for name in used if name not in made}
-    return ModelFacts(Crossings(graph), stored, compulsory_bytes(graph)[0], _peak_activations(graph),
+    return ModelFacts(Crossings(graph), stored, external_bytes(graph), _peak_activations(graph),
                       _dtype(graph, stored))  # fmt: skip
 
 
