@@ -173,7 +173,10 @@ def _operators(
             spent[longest] += bounds[longest]
     if not spent:
         return inward, None, ""
-    return inward, math.fsum(spent.values()), max(spent, key=lambda name: spent[name])
+    limit = max(spent, key=lambda name: spent[name])
+    if all(level.bandwidth is None for level in ports):
+        limit = "arithmetic alone"  # no bandwidth is published: the time says nothing about movement
+    return inward, math.fsum(spent.values()), limit
 
 
 def _crossing(facts: ModelFacts, system: System, home: _Home, op: AnyOp, at: int) -> int:

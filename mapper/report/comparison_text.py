@@ -11,7 +11,7 @@ from mapper.errors import clean
 
 from .text import columns, quantity
 
-__all__ = ["csv_table", "energy", "is_relative", "ordered", "seconds", "spreadsheet_cell", "table"]
+__all__ = ["HEADS", "KEY", "cells", "csv_table", "ordered", "seconds", "table"]
 
 MARKS = {"disputed": "!", "preliminary": "p", "projected": "p", "recalled": "r", "derived": "d",
          "unpublished": "u"}  # fmt: skip
@@ -29,7 +29,7 @@ KEY = (
 def table(name: str, rows: Sequence[Row]) -> str:
     """All systems, mapped targets first, and what could not be mapped."""
     good = ordered(rows)
-    lines = [columns([HEADS, *map(_cells, good)], frozenset({2, 3, 4, 5, 7, 8, 9}))] if good else []
+    lines = [columns([HEADS, *map(cells, good)], frozenset({2, 3, 4, 5, 7, 8, 9}))] if good else []
     macs = next((row.macs for row in good), 0)
     dtype = next((row.dtype for row in good if row.dtype), "")
     head = f"{clean(name)}: {macs:,} MACs" + (f", weights in {dtype}" if dtype else "")
@@ -54,7 +54,7 @@ def ordered(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.status == "ok"]
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def cells(row: Row) -> tuple[str, ...]:
     return (
         row.system, _lives(row), str(row.chips), _bytes(row, "dram"), _bytes(row, "buffer"), seconds(row.seconds),
         row.limited_by.removesuffix(" bandwidth"), seconds(row.stream_seconds), energy(row),
