@@ -118,8 +118,8 @@ def _grid(canvas: Canvas, axes: _Axes) -> None:
         _, y = axes.at(10.0 ** axes.x[0], 10.0**exponent)
         canvas.line([(LEFT, y), (WIDTH - RIGHT, y)], "#e4e4e4")
         canvas.text(LEFT - 6, y + 3, quantity(10.0**exponent, "MAC/s"), 10, fill=SOFT, anchor="end")
-    canvas.text((LEFT + WIDTH - RIGHT) / 2, TOP + PLOT + 32, "MACs per byte at the outermost memory that the model uses", 11,
-                anchor="middle")  # fmt: skip
+    words = "MACs per byte at the outermost memory that the model uses"
+    canvas.text((LEFT + WIDTH - RIGHT) / 2, TOP + PLOT + 32, words, 11, anchor="middle")
 
 
 def _roof(canvas: Canvas, axes: _Axes, point: _Point) -> None:
