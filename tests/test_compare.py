@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 import pytest
 
 from mapper import compiler
+from mapper.backends.roofline import eyeriss_ratio
 from mapper.cli import main
 from mapper.compare import Comparison, compare, systems
-from mapper.backends.roofline import eyeriss_ratio
 from mapper.errors import CheckFailed, DoesNotFit, InputError
 from mapper.report.comparison_plot import RATIOS
 
