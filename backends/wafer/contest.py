@@ -4,6 +4,7 @@
 2. Where adapters cost, strips again with kernels held to common protocols (:mod:`.protocols`).
 3. *Annealing* over slicing trees (:mod:`.slicing`) from the most promising strips, the target free to move a little.
 4. *Compaction* (:mod:`.compaction`) of the best few: rectangles slide to where the wires are shortest.
+5. *Neighbourhoods* (:mod:`.neighbourhoods`) of the best one: parts of it are opened again and solved exactly.
 
 Every placement is sized again in its boxes and scored in exact numbers; the best one is the answer. All effort is
 counted, never timed: the same graph and request give the same bytes.
@@ -23,10 +24,12 @@ from .adapters import agree
 from .bounds import Bounds, Shortage, contest_bounds, shortage
 from .compaction import compact
 from .kernels import Arguments
+from .neighbourhoods import reopen, windows
 from .shapes import Split
 from .solution import Score, levelled, placed, rectangle, score
 from .strips import Plan, StripLimits, place_strips, topological_order
 from .targets import Sizing, free_sizing, protocol_sizing, targets
+from .trees import Box
 
 __all__ = ["ContestRequest", "ContestResult", "place_contest"]
 
@@ -68,13 +71,14 @@ class _Try:
 
 @dataclass(frozen=True, slots=True)
 class _Effort:
-    """Counts that bound the search: plans annealed, and moves times kernels over all of them."""
+    """Counts that bound the search: plans annealed, moves times kernels over all of them, neighbourhoods solved."""
 
     plans: int
     moves: int
+    openings: int = 0
 
 
-_EFFORTS = {"fast": _Effort(0, 0), "default": _Effort(6, 100_000_000), "max": _Effort(12, 1_000_000_000)}
+_EFFORTS = {"fast": _Effort(0, 0), "default": _Effort(6, 100_000_000, 6), "max": _Effort(12, 1_000_000_000, 200)}
 
 
 def place_contest(graph: KernelGraph, request: ContestRequest = ContestRequest()) -> ContestResult | Shortage:
@@ -91,7 +95,7 @@ def place_contest(graph: KernelGraph, request: ContestRequest = ContestRequest()
     if effort.plans and len(graph.kernels) > 1:
         tries = _ranked([*tries, *_annealed_tries(graph, tries, effort, request.seed)])
     finished = _ranked([_compacted(graph, t) for t in tries[:_FINALISTS]])
-    return _result(request, bounds, finished[0])
+    return _result(request, bounds, _reopened(graph, finished[0], effort.openings))
 
 
 def _ranked(tries: Sequence[_Try]) -> list[_Try]:
@@ -195,6 +199,38 @@ def _compacted(graph: KernelGraph, best: _Try) -> _Try:
     places = tuple(replace(p, x=x, y=y) for p, (x, y) in zip(best.places, corners, strict=True))
     slid = replace(best, places=places, score=score(graph, places))
     return min(best, slid, key=lambda t: t.score.total)
+
+
+def _reopened(graph: KernelGraph, best: _Try, openings: int) -> _Try:
+    """Solves neighbourhoods one after the other; each improvement is the start of the next. Where adapters cost,
+    shapes stay as they were agreed.
+    """
+    count = 0
+    while count < openings:
+        before = best
+        for opening in windows([rectangle(p) for p in best.places], graph.weights.adapter == 0)[: openings - count]:
+            count += 1
+            boxes = reopen(graph, best.sizing.menus, [rectangle(p) for p in best.places], opening)
+            if boxes is not None:
+                best = min(best, _reshaped(graph, best, boxes), key=lambda t: t.score.total)
+        if best is before:
+            break
+    return best
+
+
+def _reshaped(graph: KernelGraph, old: _Try, boxes: Sequence[Box]) -> _Try:
+    """The placement with these rectangles: a kernel of the old sides keeps its arguments, others take the menu's."""
+    places = []
+    for place, shapes, box in zip(old.places, old.sizing.menus, boxes, strict=True):
+        was = rectangle(place)
+        if (was.wide, was.tall) == (box.wide, box.tall):
+            places.append(replace(place, x=box.x, y=box.y))
+            continue
+        fitting = shapes.fits(box.wide, box.tall)
+        if fitting is None:
+            raise AssertionError(f"{place.name} has no rectangle of {box.wide} x {box.tall}")
+        places.append(placed(place.name, box, *fitting))
+    return replace(old, places=tuple(places), score=score(graph, places))
 
 
 def _result(request: ContestRequest, bounds: Bounds, best: _Try) -> ContestResult:

@@ -18,6 +18,7 @@ from mapper.backends.wafer.bounds import Shortage
 from mapper.backends.wafer.compaction import compact
 from mapper.backends.wafer.contest import ContestRequest, ContestResult, place_contest
 from mapper.backends.wafer.kernels import Arguments
+from mapper.backends.wafer.neighbourhoods import Opening, reopen
 from mapper.backends.wafer.shapes import Split
 from mapper.backends.wafer.solution import solution_json
 from mapper.backends.wafer.strips import place_strips, topological_order
@@ -181,6 +182,14 @@ def test_compaction_closes_gaps_and_keeps_order() -> None:
     a, b, c = (box.twice_centre for box in moved)
     assert abs(a[0] - b[0]) + abs(a[1] - b[1]) == 8  # side by side, centres level
     assert abs(a[0] - c[0]) + abs(a[1] - c[1]) == 6 + 1  # one on top of the other, widths 4 and 5
+
+
+def test_a_window_with_free_relations_brings_a_chain_together() -> None:
+    graph, boxes = chain(3), [Box(0, 0, 4, 4), Box(30, 0, 4, 4), Box(4, 0, 4, 4)]
+    found = reopen(graph, free_sizing(graph, Fraction(160)).menus, boxes, Opening(frozenset((0, 1, 2)), frozenset()))
+    assert found is not None and disjoint(list(found))
+    centres = [box.twice_centre for box in found]
+    assert sum(abs(a[0] - b[0]) + abs(a[1] - b[1]) for a, b in zip(centres, centres[1:], strict=False)) == 16
 
 
 def test_a_name_does_not_change_the_placement() -> None:
