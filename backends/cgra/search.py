@@ -41,7 +41,6 @@ class Budget:
     descents: tuple[float, ...]
     total: float
     climbing: float
-    twice: bool = False
 
 
 @dataclass(frozen=True, slots=True)
