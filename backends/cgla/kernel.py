@@ -358,11 +358,12 @@ def _result(search: _Search) -> KernelResult:
 
 def _refuted_again(search: _Search) -> bool:
     """The refutation once more, with another seed and without presolve."""
-    if search.request.effort != "max":
+    if search.request.effort != "max" or search.interrupted or search.wall_limited:
         return False
     rows = search.rows - 1
     spans = _spans(search.body, search.bounds, rows, search.fixed_rows)
-    limits = Limits(EFFORT_UNITS["max"], WORKERS, search.request.seed + 7919, presolve=False)
+    wall = None if search.deadline is None else search.deadline - time.monotonic()
+    limits = Limits(EFFORT_UNITS["max"], WORKERS, search.request.seed + 7919, wall, presolve=False)
     model = RowModel(search.body, rows, spans, interchangeable=search.copies)
     return ask(model, limits).status == "refuted"
 
@@ -382,4 +383,6 @@ def _why(search: _Search) -> str:
         return f"{search.rows} rows are needed by the positions that are kept"
     if search.rows <= search.bound:
         return f"{search.rows - 1} rows were refuted by exhausting the row model"
-    return f"{search.bound}..{search.rows - 1} rows are open: the search ended at its effort limit"
+    stopped = search.interrupted or search.wall_limited
+    end = "was stopped from outside" if stopped else "ended at its effort limit"
+    return f"{search.bound}..{search.rows - 1} rows are open: the search {end}"

@@ -15,8 +15,9 @@ from .solution import solution_json
 
 def solve_kernel(dfg: Dfg, machine: Machine, request: Request) -> KernelSolved | Infeasible:
     pins = cast(Literal["keep", "drop"], request.options["pins"])
+    enforce_share = request.options["share"] == "enforce"
     asked = KernelRequest(
-        machine.fabric.rows, request.effort, request.seed, pins, request.options["share"] == "enforce"
+        machine.fabric.rows, request.effort, request.seed, pins, enforce_share, request.time_limit_seconds
     )
     found = map_kernel(dfg, asked)
     if isinstance(found, DoesNotFit):

@@ -9,10 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mapper.backends.cgla.kernel import DoesNotFit, KernelRequest, KernelResult, map_kernel
+from mapper.backends.cgla.loops import solve_kernel
 from mapper.backends.cgla.replicas import copied, replicas
 from mapper.backends.cgla.solution import solution_json
 from mapper.check_rows import check_rows, hops, lmm_share_ok, rows_used
 from mapper.dfg import Dfg, Edge, MemoryUse, Node, Region
+from mapper.machines import resolve
+from mapper.request import KernelSolved, Request
 from mapper.simulate_rows import simulate_rows
 
 FAST = KernelRequest(effort="fast")
@@ -48,6 +51,15 @@ def test_same_request_same_bytes(public: Callable[[str], Dfg], mapped: Callable[
     again = map_kernel(public("jacobi"), FAST)
     assert isinstance(again, KernelResult)
     assert solution_json(again.mapping) == solution_json(mapped("jacobi").mapping)
+
+
+def test_a_time_limit_stops_the_search_with_a_legal_plan(public: Callable[[str], Dfg]) -> None:
+    request = Request(effort="fast", time_limit_seconds=0.01, options={"pins": "drop", "share": "enforce"})
+    solved = solve_kernel(public("tone_curve"), resolve("imax3"), request)
+    assert isinstance(solved, KernelSolved)
+    assert check_rows(solved.mapping) == ()
+    assert solved.outcome.wall_limited and solved.outcome.proof == "none"
+    assert "stopped from outside" in solved.facts["why_not_lower"]
 
 
 def test_pins_are_kept(public: Callable[[str], Dfg]) -> None:
