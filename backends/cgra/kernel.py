@@ -25,7 +25,7 @@ __all__ = ["DoesNotFit", "KernelRequest", "KernelResult", "map_kernel"]
 Effort = Literal["quick", "fast", "default", "max"]
 
 BUDGETS: dict[str, Budget] = {
-    "quick": Budget(0.4, (0.15,), 0.3, 1.5),  # bodies of networks: many, most of them at their bound at once
+    "quick": Budget(0.4, (0.1,), 0.15, 1.5),  # bodies of networks: many, most of them at their bound at once
     "fast": Budget(0.5, (0.5,), 2.0, 10.0),
     "default": Budget(0.8, (1.0, 4.0), 6.0, 30.0),
     "max": Budget(0.8, (1.0, 8.0, 60.0), 300.0, 300.0),
@@ -77,7 +77,7 @@ def map_kernel(dfg: Dfg, fabric: Fabric, request: KernelRequest = KernelRequest(
     budget = BUDGETS[request.effort]
     search = Search(dfg, fabric, request.variant, budget, Limits(seed=request.seed, wall_seconds=request.wall_seconds))
     search.run(low, _highest(dfg, fabric, low))
-    if request.variant == "routed":
+    if request.variant == "routed" and request.effort != "quick":
         _take_direct(search, dfg, fabric, budget, request)
     if search.best is None:
         slots = len(dfg.nodes)
