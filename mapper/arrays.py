@@ -26,7 +26,7 @@ from mapper.placement import KernelMapping
 from mapper.request import Request
 from mapper.tiling.engine import Tiling, tile
 from mapper.tiling.hierarchy import Hierarchy
-from mapper.traffic import buffer_elements
+from mapper.traffic import buffer_elements, links
 
 __all__ = ["ArrayRules", "Bodies", "PlacedBody", "Room", "StagePlan", "map_network"]
 
@@ -232,6 +232,20 @@ def body_runs(plan: StagePlan) -> tuple[int, int]:
     """How often the body and the tail run, copies counted once."""
     stage = draft(plan)
     return iterations(stage, plan.op), outputs_per_copy(stage, plan.op) if plan.tail is not None else 0
+
+
+def backing_bytes(graph: Graph, plan: StagePlan, axes: Sequence[Axis]) -> tuple[int, int]:
+    """Bytes that a stage brings in from the backing store and sends out to it, partial results both ways."""
+    loaded = drained = 0
+    for link in links(graph, draft(plan), plan.op, {axis.name: axis for axis in axes}, _home):
+        access = plan.op.write if link.operand == WRITTEN else plan.op.reads[link.operand]
+        dtype = graph.tensor(access.tensor).dtype
+        if link.source == "dram":
+            loaded += dtypes.bytes_of(link.sent, dtype)
+        elif link.target == "dram":
+            drained += dtypes.bytes_of(link.received, dtype)
+            loaded += dtypes.bytes_of(link.partial_received, dtype)
+    return loaded, drained
 
 
 def movement_of(mapping: FabricMapping) -> float:

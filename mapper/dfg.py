@@ -7,7 +7,6 @@ loop-kernel files of `frontends/dfg.py` (operations are labels) and `mapper.kern
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -197,8 +196,3 @@ def _has_positive_cycle(dfg: Dfg, ii: int, latency: Mapping[int, int] | None) ->
         if not changed:
             return False
     return True
-
-
-def resource_mii(demand: int, capable: int) -> int:
-    """ResMII of one operation class: `demand` operations on `capable` PEs."""
-    return math.ceil(demand / capable)

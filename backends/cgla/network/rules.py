@@ -6,17 +6,15 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from mapper import dtypes
-from mapper.arrays import PlacedBody, Room, StagePlan, before_axis, body_runs, draft
+from mapper.arrays import PlacedBody, Room, StagePlan, backing_bytes, before_axis, body_runs
 from mapper.backends.cgla.kernel import DoesNotFit, KernelRequest, map_kernel
 from mapper.dfg import Dfg
 from mapper.ir import Graph, Op
 from mapper.kernels.style import CGLA_STYLE
 from mapper.machine import Machine
-from mapper.mapping import WRITTEN, Axis, Buffer, Phase, Rect, TileLoop
+from mapper.mapping import Axis, Buffer, Phase, Rect, TileLoop
 from mapper.tiling.engine import Tiling
 from mapper.tiling.hierarchy import Hierarchy, Level, SpatialAxis
-from mapper.traffic import links
 
 HARDWARE_LOOPS = 2
 BODY_NODES = 96  # bodies of this size are placed in a second or two; more copies come as replicas
@@ -116,16 +114,7 @@ class LaneRules:
 
     def _transfers(self, graph: Graph, plan: StagePlan) -> tuple[int, int]:
         """Cycles of LOAD and DRAIN: bytes of all lanes over the lanes' ports."""
-        axes = {axis.name: axis for axis in self.axes}
-        loaded = drained = 0
-        for link in links(graph, draft(plan), plan.op, axes, lambda name: "dram"):
-            access = plan.op.write if link.operand == WRITTEN else plan.op.reads[link.operand]
-            dtype = graph.tensor(access.tensor).dtype
-            if link.source == "dram":
-                loaded += dtypes.bytes_of(link.sent, dtype)
-            elif link.target == "dram":
-                drained += dtypes.bytes_of(link.received, dtype)
-                loaded += dtypes.bytes_of(link.partial_received, dtype)
+        loaded, drained = backing_bytes(graph, plan, self.axes)
         lanes = max(1, math.prod(loop.trips for loop in plan.loops if loop.axis == "lane"))
         rate = float(self.machine.settings.get("dma_bytes_per_cycle", BUS_BYTES)) * lanes
         return math.ceil(loaded / rate), math.ceil(drained / rate)

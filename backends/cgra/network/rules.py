@@ -6,17 +6,15 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from mapper import dtypes
-from mapper.arrays import PlacedBody, Room, StagePlan, body_runs, draft
+from mapper.arrays import PlacedBody, Room, StagePlan, backing_bytes, body_runs
 from mapper.backends.cgra.kernel import DoesNotFit, KernelRequest, map_kernel
 from mapper.dfg import Dfg
 from mapper.ir import Graph, Op
 from mapper.kernels.style import CGRA_STYLE
 from mapper.machine import Machine
-from mapper.mapping import WRITTEN, Axis, Buffer, Phase, Rect, TileLoop
+from mapper.mapping import Axis, Buffer, Phase, Rect, TileLoop
 from mapper.tiling.engine import Tiling
 from mapper.tiling.hierarchy import Hierarchy, Level, SpatialAxis
-from mapper.traffic import links
 
 DEPTH = 2  # modulo slots that unrolling may fill: copies are added while the body has fewer operations than DEPTH x PEs
 
@@ -81,22 +79,9 @@ class GridRules:
         phases = (
             Phase("CONF", "grid", math.ceil(configuration_bytes / rate)),
             Phase("EXEC", "grid", execute),
-            Phase("DMA", "dma", math.ceil((self._transferred(graph, plan) + configuration_bytes) / rate)),
+            Phase("DMA", "dma", math.ceil((sum(backing_bytes(graph, plan, self.axes)) + configuration_bytes) / rate)),
         )
         return phases, 1, configuration_bytes
-
-    def _transferred(self, graph: Graph, plan: StagePlan) -> int:
-        """Bytes between backing store and scratchpad."""
-        axes = {axis.name: axis for axis in self.axes}
-        total = 0
-        for link in links(graph, draft(plan), plan.op, axes, lambda name: "dram"):
-            access = plan.op.write if link.operand == WRITTEN else plan.op.reads[link.operand]
-            dtype = graph.tensor(access.tensor).dtype
-            if link.source == "dram":
-                total += dtypes.bytes_of(link.sent, dtype)
-            elif link.target == "dram":
-                total += dtypes.bytes_of(link.received + link.partial_received, dtype)
-        return total
 
 
 def _tiles(plan: StagePlan) -> int:
