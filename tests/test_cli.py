@@ -8,7 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 KERNEL = Path(__file__).parent.parent / "benchmarks/data/cgra/gsm.json"
 
@@ -65,6 +67,16 @@ def test_a_model_larger_than_its_machine_names_the_resource(tmp_path: Path) -> N
     assert done.returncode == 3, done.stderr
     assert done.stderr.startswith("error: does not fit: ") and done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_symbolic_dimension_is_bound_from_the_command_line(tmp_path: Path) -> None:
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 4]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"], name="act")], "g", [x], [y])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), tmp_path / "m.onnx")
+    unbound = mapper("inspect", str(tmp_path / "m.onnx"))
+    assert unbound.returncode == 2 and "--dim N=1" in unbound.stderr
+    bound = mapper("inspect", str(tmp_path / "m.onnx"), "--dim", "N=3", "--json")
+    assert json.loads(bound.stdout)["inputs"][0]["shape"] == [3, 4]
 
 
 def test_wrong_files_are_named(tmp_path: Path) -> None:

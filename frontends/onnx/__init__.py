@@ -4,4 +4,6 @@ from .errors import ModelError
 from .load import load, load_model, recognises
 from .operators import operator_table
 
-__all__ = ["ModelError", "load", "load_model", "operator_table", "recognises"]
+__all__ = ["TAKES_DIMS", "ModelError", "load", "load_model", "operator_table", "recognises"]
+
+TAKES_DIMS = True  # symbolic dimensions can be bound
