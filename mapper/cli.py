@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +54,6 @@ def _dims(values: Iterable[str]) -> dict[str, int]:
     return dims
 
 
-def _progress(verbose: int, quiet: bool, no_progress: bool) -> Callable[[str], None]:
-    """Progress lines on stderr: on a terminal, or with -v anywhere."""
-    show = not quiet and (verbose > 0 or (sys.stderr.isatty() and not no_progress))
-    started = time.monotonic()
-
-    def write(message: str) -> None:
-        if show:
-            click.echo(f"[{time.monotonic() - started:6.1f} s] {clean(message)}", err=True)
-
-    return write
-
-
 _dim = click.option("--dim", "dims", multiple=True, metavar="NAME=INT", help="Bind a symbolic dimension.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
@@ -107,22 +95,23 @@ def compile_command(
 ) -> int:
     """Place and route INPUT: an .onnx file, a loop kernel, a contest graph, or zoo:NAME."""
     from mapper import compiler, outputs, registry
+    from mapper.report.progress import display, style
     from mapper.request import Request
     from mapper.solver import interruptible
 
     registry.backend(target)
     if output is not None:
         outputs.usable(output)
-    show = _progress(verbose, quiet, no_progress)
+    shown = style(verbose, quiet, no_progress, sys.stderr.isatty())
     started, cpu = time.time(), time.process_time()
-    with interruptible() as stop:
+    with interruptible() as stop, display(shown) as screen:
 
         def progress(message: str) -> None:
             if stop.is_set():  # between steps there is no complete mapping to save
                 raise KeyboardInterrupt
-            show(message)
+            screen.step(message)
 
-        request = Request(objective, effort, seed, time_limit, _pairs(settings, "--set"), progress)
+        request = Request(objective, effort, seed, time_limit, _pairs(settings, "--set"), progress, screen.incumbent)
         result = compiler.compile(source, target, machine, request=request, dims=_dims(dims), strict=strict)
         run = {
             "command": sys.argv,

@@ -15,13 +15,16 @@ from mapper.solver import Outcome
 __all__ = [
     "ContestSolved",
     "Effort",
+    "Incumbent",
     "KernelSolved",
     "Objective",
     "Option",
     "Progress",
     "Request",
     "Solved",
+    "Watcher",
     "read_options",
+    "unwatched",
 ]
 
 Objective = Literal["movement", "energy", "latency", "edp"]
@@ -29,8 +32,28 @@ Effort = Literal["fast", "default", "max"]
 Progress = Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Incumbent:
+    """The best legal answer so far: its `objective`, what is proven necessary, and what both count ("rows")."""
+
+    counts: str
+    objective: float
+    bound: float
+
+    def __str__(self) -> str:
+        gap = max(0.0, self.objective - self.bound) / self.objective if self.objective else 0.0
+        return f"{self.counts} {self.objective:g}, at least {self.bound:g}, gap {gap:.1%}"
+
+
+Watcher = Callable[[Incumbent], None]
+
+
 def silent(_message: str) -> None:
     """The progress receiver of quiet runs."""
+
+
+def unwatched(_incumbent: Incumbent) -> None:
+    """The incumbent receiver of quiet runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +68,10 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """How to search. `effort` is a deterministic limit; `time_limit_seconds` a wall-clock net."""
+    """How to search. `effort` is a deterministic limit; `time_limit_seconds` a wall-clock net.
+
+    `progress` is told each step, and may end the run by raising; `watch` is shown incumbents while one step searches.
+    """
 
     objective: Objective = "movement"
     effort: Effort = "default"
@@ -53,6 +79,7 @@ class Request:
     time_limit_seconds: float | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     progress: Progress = silent
+    watch: Watcher = unwatched
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
@@ -27,7 +27,7 @@ Key = TypeVar("Key", bound=Hashable)
 Variable = cp_model.IntVar
 Expression = Any  # OR-Tools' linear expressions have no public common type
 
-__all__ = ["Expression", "Incumbent", "Limits", "Model", "Outcome", "Solution", "Variable", "interruptible", "solve"]
+__all__ = ["Expression", "Limits", "Model", "Outcome", "Solution", "Variable", "interruptible", "solve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +48,6 @@ class Limits:
     def scaled(self, factor: float) -> Limits:
         """The same limits with `factor` times the deterministic effort."""
         return replace(self, effort=self.effort * factor)
-
-
-@dataclass(frozen=True, slots=True)
-class Incumbent:
-    """A step of the search as shown to progress displays."""
-
-    objective: float
-    bound: float
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,16 +151,6 @@ def interruptible() -> Iterator[threading.Event]:
         _Interrupt.flag.clear()
 
 
-class _Watch(cp_model.CpSolverSolutionCallback):
-    def __init__(self, on_incumbent: Callable[[Incumbent], None] | None) -> None:
-        super().__init__()
-        self._on_incumbent = on_incumbent
-
-    def on_solution_callback(self) -> None:
-        if self._on_incumbent is not None:
-            self._on_incumbent(Incumbent(self.objective_value, self.best_objective_bound, self.wall_time))
-
-
 _STATUS: dict[Any, Status] = {
     cp_model.OPTIMAL: "optimal",
     cp_model.FEASIBLE: "feasible",
@@ -194,14 +175,14 @@ def _configured(limits: Limits) -> cp_model.CpSolver:
     return solver
 
 
-def _run(solver: cp_model.CpSolver, model: Model, watch: _Watch) -> Any:
+def _run(solver: cp_model.CpSolver, model: Model) -> Any:
     """Solve in a thread, so that the main thread stays free to receive signals; returns CP-SAT's status."""
     result: list[Any] = []
     fault: list[BaseException] = []
 
     def work() -> None:
         try:
-            result.append(solver.solve(model, watch))
+            result.append(solver.solve(model))
         except BaseException as error:  # carried to the caller's thread below
             fault.append(error)
 
@@ -216,15 +197,14 @@ def _run(solver: cp_model.CpSolver, model: Model, watch: _Watch) -> Any:
     return result[0]
 
 
-def solve(model: Model, limits: Limits, *, on_incumbent: Callable[[Incumbent], None] | None = None) -> Solution:
+def solve(model: Model, limits: Limits) -> Solution:
     """Run CP-SAT on `model`. Raises ValueError if the model itself is malformed."""
     fault = model.validate()
     if fault:
         raise ValueError(f"malformed model: {fault}")
     solver = _configured(limits)
-    watch = _Watch(on_incumbent)
     started = time.monotonic()
-    status = _STATUS[_run(solver, model, watch)]
+    status = _STATUS[_run(solver, model)]
     seconds = time.monotonic() - started
     deterministic = solver.response_proto.deterministic_time
     found = status in ("optimal", "feasible")

@@ -21,6 +21,7 @@ from typing import Literal
 
 from mapper.dfg import Dfg
 from mapper.placement import KernelMapping
+from mapper.request import Incumbent, Watcher, unwatched
 from mapper.solver import Limits, Outcome
 
 from .bounds import Bounds
@@ -54,7 +55,7 @@ HOP_WINDOW, HOP_SLICE = 10, 0.2
 class KernelRequest:
     """What is asked: at most `rows_limit` rows; `pins` keeps or drops the positions asked for in the body;
     `enforce_share` demands that every region of known need gets its share of local memory; `wall_seconds` is a
-    safety net that is not deterministic."""
+    safety net that is not deterministic; `watch` is shown plans with fewer rows and higher bounds."""
 
     rows_limit: int = ROWS
     effort: Effort = "default"
@@ -62,6 +63,7 @@ class KernelRequest:
     pins: Literal["keep", "drop"] = "drop"
     enforce_share: bool = True
     wall_seconds: float | None = None
+    watch: Watcher = unwatched
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +137,15 @@ class _Search:
             return False
         if realised.plan.rows > self.rows or (hops and self._hops_rise(realised.plan)):
             return False
+        fewer = realised.plan.rows < self.rows
         self.best = realised
+        if fewer:
+            self.show()
         return True
+
+    def show(self) -> None:
+        """The present rows and what is proven of them, for whoever watches."""
+        self.request.watch(Incumbent("rows", self.rows, self.bound))
 
     def _hops_rise(self, plan: RowPlan) -> bool:
         return _cost(self.body, plan) > _cost(self.body, self.best.plan)
@@ -248,6 +257,7 @@ def _try_whole(search: _Search, effort: float) -> None:
         answer = _whole(search, search.rows - 1, effort)
         if answer.status == "refuted":
             search.bound = search.rows
+            search.show()
         if not search.accept(answer):
             return
 
@@ -260,6 +270,7 @@ def _raise_bound(search: _Search, effort: float) -> None:
             search.accept(answer)
             return
         search.bound += 1
+        search.show()
 
 
 def _whole(search: _Search, rows: int, effort: float) -> Answer:

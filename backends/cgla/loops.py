@@ -17,7 +17,13 @@ def solve_kernel(dfg: Dfg, machine: Machine, request: Request) -> KernelSolved |
     pins = cast(Literal["keep", "drop"], request.options["pins"])
     enforce_share = request.options["share"] == "enforce"
     asked = KernelRequest(
-        machine.fabric.rows, request.effort, request.seed, pins, enforce_share, request.time_limit_seconds
+        machine.fabric.rows,
+        request.effort,
+        request.seed,
+        pins,
+        enforce_share,
+        request.time_limit_seconds,
+        request.watch,
     )
     found = map_kernel(dfg, asked)
     if isinstance(found, DoesNotFit):

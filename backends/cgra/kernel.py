@@ -12,6 +12,7 @@ from typing import Literal
 from mapper.dfg import Dfg
 from mapper.machine import Fabric
 from mapper.placement import KernelMapping
+from mapper.request import Watcher, unwatched
 from mapper.solver import Limits, Outcome
 
 from .attempt import registers_of
@@ -34,12 +35,14 @@ BUDGETS: dict[str, Budget] = {
 
 @dataclass(frozen=True, slots=True)
 class KernelRequest:
-    """How to map. `variant` "direct" forbids MOVEs; `seed` and `effort` fix the result byte for byte."""
+    """How to map. `variant` "direct" forbids MOVEs; `seed` and `effort` fix the result byte for byte; `watch` is shown
+    every better II."""
 
     variant: Literal["direct", "routed"] = "routed"
     effort: Effort = "default"
     seed: int = 0
     wall_seconds: float | None = None
+    watch: Watcher = unwatched
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,8 @@ def map_kernel(dfg: Dfg, fabric: Fabric, request: KernelRequest = KernelRequest(
     bounds = _bounds(dfg, fabric, request)
     low = binding(bounds).ii
     budget = BUDGETS[request.effort]
-    search = Search(dfg, fabric, request.variant, budget, Limits(seed=request.seed, wall_seconds=request.wall_seconds))
+    limits = Limits(seed=request.seed, wall_seconds=request.wall_seconds)
+    search = Search(dfg, fabric, request.variant, budget, limits, request.watch)
     search.run(low, _highest(dfg, fabric, low))
     if request.variant == "routed" and request.effort != "quick":
         _take_direct(search, dfg, fabric, budget, request)
@@ -94,7 +98,7 @@ def _take_direct(search: Search, dfg: Dfg, fabric: Fabric, budget: Budget, reque
     if low > high or search.interrupted or lifetime_bound(direct_problem(dfg, fabric)) is None:
         return
     limits = Limits(seed=request.seed, wall_seconds=request.wall_seconds)
-    direct = Search(dfg, fabric, "direct", budget, limits)
+    direct = Search(dfg, fabric, "direct", budget, limits, request.watch)
     direct.run(low, high)
     if direct.best is not None:
         search.best = direct.best

@@ -16,7 +16,9 @@ from .solution import solution_json
 def solve_kernel(dfg: Dfg, machine: Machine, request: Request) -> KernelSolved | Infeasible:
     variant = cast(Literal["direct", "routed"], request.options["variant"])
     found = map_kernel(
-        dfg, machine.fabric, KernelRequest(variant, request.effort, request.seed, request.time_limit_seconds)
+        dfg,
+        machine.fabric,
+        KernelRequest(variant, request.effort, request.seed, request.time_limit_seconds, request.watch),
     )
     if isinstance(found, DoesNotFit):
         return Infeasible(found.resource, found.demand, found.limit, "", dfg.name, (found.hint,))

@@ -19,6 +19,7 @@ from typing import Literal
 
 from mapper.dfg import Dfg
 from mapper.machine import Fabric
+from mapper.request import Incumbent, Watcher, unwatched
 from mapper.solver import Limits
 
 from .attempt import Attempt, Trial, attempt
@@ -89,8 +90,10 @@ class Search:
     variant: Variant
     budget: Budget
     limits: Limits
+    watch: Watcher = unwatched
     best: Find | None = None
     refuted: dict[int, str] = field(default_factory=dict)
+    low: int = 1
     spent: float = 0.0
     interrupted: bool = False
     wall_limited: bool = False
@@ -103,6 +106,7 @@ class Search:
 
     def run(self, low: int, high: int) -> None:
         """Search low … high; stops when everything below the incumbent is decided or the effort is spent."""
+        self.low = low
         self._climb(low, high)
         if self.best is not None:
             self._descend(low)
@@ -139,6 +143,10 @@ class Search:
                 if ii not in self.refuted and self.best.ii == before:
                     break
 
+    def _open(self, high: int) -> int:
+        """The smallest II that nothing refutes so far."""
+        return next((ii for ii in range(self.low, high) if ii not in self.refuted), high)
+
     def _settled(self, ii: int) -> bool:
         """Is this II refuted, if need be by a bound that costs nothing?"""
         if ii not in self.refuted:
@@ -168,6 +176,7 @@ class Search:
             result = self._run(trial)
             if result.schedule is not None:
                 self.best = Find(result.problem, result.schedule)
+                self.watch(Incumbent("II", ii, self._open(ii)))
                 return False
             if result.verdict == "refuted":
                 self._failed.add((ii, rung.name))

@@ -22,7 +22,7 @@ from mapper.guarantees import movement_outcome
 from mapper.ir import Graph, Opaque
 from mapper.machine import Machine
 from mapper.mapping import Axis, HostCall, Infeasible, Mapping, Phase, Rect, Route, Stage
-from mapper.request import Request, Solved
+from mapper.request import Incumbent, Request, Solved
 from mapper.solver import Outcome
 from mapper.traffic import links
 
@@ -113,7 +113,7 @@ def _pipeline(problem: _Problem, request: Request) -> Solved | Infeasible:
         if best is None or isinstance(best, Infeasible) or (isinstance(found, _Layout) and found.faster_than(best)):
             best = found
         if isinstance(best, _Layout):
-            request.progress(f"interval {best.interval_cycles:.0f} cycles, stages sized for {best.target_cycles:.0f}")
+            request.watch(Incumbent("cycles between inferences", round(best.interval_cycles), round(bound)))
             if best.interval_cycles <= 1.1 * best.target_cycles:
                 break
     assert best is not None
