@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from mapper.errors import InputError
 from mapper.machine import Energy, Fabric, Links, Machine, MachineError, Memory, MemoryPorts, PeClass
-from mapper.registry import BACKENDS, target_with
+from mapper.registry import backend_modules, target_with
 from mapper.units import quantity
 
 __all__ = ["baseline_names", "builtin_names", "file_text", "json_schema", "load", "resolve"]
@@ -112,7 +112,7 @@ def json_schema() -> dict[str, Any]:
 def builtin_names() -> dict[str, Path]:
     """Built-in machine names and their files, sorted by name."""
     found = {}
-    for module in BACKENDS.values():
+    for module in backend_modules():
         for path in target_with(module).glob("*.yaml"):
             found[path.stem] = path
     return dict(sorted(found.items()))

@@ -20,7 +20,17 @@ from mapper.machine import Machine
 from mapper.mapping import Infeasible
 from mapper.request import Option, Request, Solved
 
-__all__ = ["BACKENDS", "FRONTENDS", "Backend", "Frontend", "backend", "backend_names", "frontend_for", "target_with"]
+__all__ = [
+    "BACKENDS",
+    "FRONTENDS",
+    "Backend",
+    "Frontend",
+    "backend",
+    "backend_modules",
+    "backend_names",
+    "frontend_for",
+    "target_with",
+]
 
 BACKENDS: Mapping[str, str] = {
     "cgla": "mapper.backends.cgla",
@@ -71,6 +81,12 @@ def _table(group: str, built_in: Mapping[str, str]) -> dict[str, str]:
 
 def backend_names() -> tuple[str, ...]:
     return tuple(sorted(_table("mapper.backends", BACKENDS)))
+
+
+def backend_modules() -> tuple[str, ...]:
+    """Dotted paths of all targets' modules, in the order of their names."""
+    table = _table("mapper.backends", BACKENDS)
+    return tuple(table[name] for name in sorted(table))
 
 
 def backend(name: str) -> Any:
