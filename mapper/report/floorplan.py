@@ -66,7 +66,8 @@ def pipeline(mapping: FabricMapping, report: Mapping[str, Any]) -> str:
     _routes(canvas, mapping.routes, window)
     for stage, box in zip(mapping.stages, boxes, strict=True):
         ink = "#ffffff" if stage_cycles(stage) > 0.7 * slowest else "#111111"
-        _label(canvas, stage.op.split("/")[-1], window, (box.row, box.column, box.height, box.width), ink)
+        place = (box.row, box.column, box.height, box.width)
+        _label(canvas, stage.op.split("/")[-1], window, place, ink, f"{stage_cycles(stage):,}")
     for row, column in sorted(fabric.dead):
         if row < window.rows and column < window.columns:
             side = max(window.scale, 1.0)
@@ -79,16 +80,26 @@ def _ground(canvas: Canvas, window: _Window) -> None:
     canvas.rect(x, y, window.columns * window.scale, window.rows * window.scale, "#f4f4f4", stroke="#999999")
 
 
-def _label(canvas: Canvas, name: str, window: _Window, box: tuple[int, int, int, int], ink: str = INK) -> None:
-    """The name at the largest size that fits, upright where the rectangle is tall; none where it would be tiny."""
+def _label(
+    canvas: Canvas, name: str, window: _Window, box: tuple[int, int, int, int], ink: str = INK, below: str = ""
+) -> None:
+    """The name at the largest size that fits, upright where the rectangle is tall; none where it would be tiny.
+
+    A second line stands `below` it where there is room for both.
+    """
     row, column, height, width = box
     wide, high = width * window.scale, height * window.scale
     turned = high > 1.6 * wide
     long, short = (high, wide) if turned else (wide, high)
     size = min(LABEL_SIZE, short * 0.7, long * 1.75 / max(len(name), 1))
-    if size >= LABEL_LEAST:
-        x, y = window.at(row + height / 2, column + width / 2)
-        canvas.text(x, y + size * 0.35, name, size, anchor="middle", fill=ink, turn=-90 if turned else 0, about=(x, y))
+    if size < LABEL_LEAST:
+        return
+    x, y = window.at(row + height / 2, column + width / 2)
+    turn, small = -90 if turned else 0, size * 0.75
+    two = bool(below) and small >= LABEL_LEAST and size + 1.3 * small < short and len(below) * small < long * 1.75
+    canvas.text(x, y if two else y + size * 0.35, name, size, anchor="middle", fill=ink, turn=turn, about=(x, y))
+    if two:
+        canvas.text(x, y + 1.25 * small, below, small, anchor="middle", fill=ink, turn=turn, about=(x, y))
 
 
 def _routes(canvas: Canvas, routes: Sequence[Route], window: _Window) -> None:

@@ -27,7 +27,11 @@ function floorArea(parent, labels, area, plan) {
   const long = upright ? area.w : area.h, short = upright ? area.h : area.w;
   const size = Math.min(short * 0.5, long * 1.55 / Math.max(name.length, 3), Math.max(plan.rows, plan.columns) / 28);
   const x = area.c + area.w / 2, y = area.r + area.h / 2;
-  const label = draw("text", { x, y: y + size * 0.35, "font-size": +size.toFixed(3), "text-anchor": "middle", class: "ondark" }, labels, name);
+  const label = draw("g", { class: "ondark", "text-anchor": "middle" }, labels);
+  const time = worded(area.v[0], plan.overlays[0][1]), small = Math.min(size * 0.6, long * 1.5 / time.length);
+  const two = size + 1.3 * small < short;
+  draw("text", { x, y: two ? y : y + size * 0.35, "font-size": +size.toFixed(3) }, label, name);
+  if (two) draw("text", { x, y: y + small * 1.3, "font-size": +small.toFixed(3) }, label, time);
   if (!upright) label.setAttribute("transform", `rotate(-90 ${x} ${y})`);
   return { box, label, area };
 }

@@ -75,6 +75,6 @@ function graphNode(layer, graph, number, [x, y], top) {
   tipped(group, [item.n, item.t, graph.unit ? worded(graph.cost[number], graph.unit) : ""].filter(Boolean).join("\n"));
   draw("rect", { x, y, width: NODE.wide, height: NODE.high, rx: 4, fill: graph.unit ? ramp(share) : PALETTE[4], stroke: "#555", "stroke-width": 0.6 }, group);
   const ink = graph.unit && share > 0.7 ? "onfill" : "ondark", cut = words => words.length > 20 ? `\u2026${words.slice(-19)}` : words;
-  draw("text", { class: ink, x: x + 7, y: y + 14, "font-size": 11.5, "font-weight": 600 }, group, item.t.slice(0, 18));
+  draw("text", { class: ink, x: x + 7, y: y + 14, "font-size": 11.5, "font-weight": 600 }, group, item.t.slice(0, 16));
   draw("text", { class: ink, x: x + 7, y: y + 27, "font-size": 10 }, group, cut(item.n));
 }

@@ -7,7 +7,7 @@ import pytest
 from ..report.builders import HOSTILE, result  # noqa: TID252 (the results are built once for both folders)
 
 LIMIT_BYTES = 2_000_000
-LARGE = ("zoo:resnet50@wafer", "zoo:lfm2.5-1.2b@wafer")
+LARGE = tuple(f"zoo:{model}@{target}" for target in ("cgla", "cgra", "wafer") for model in ("resnet50", "lfm2.5-1.2b"))
 SMALL = ("grid", "line", "contest", "cgra", "cgla", "wafer")
 
 
