@@ -24,7 +24,7 @@ from mapper.mapping import WRITTEN, Axis, Buffer, HostCall, Infeasible, Phase, R
 from mapper.mapping import Mapping as FabricMapping
 from mapper.placement import KernelMapping
 from mapper.request import Request
-from mapper.tiling.engine import Tiling, tile
+from mapper.tiling.engine import Tiling, tilings
 from mapper.tiling.hierarchy import Hierarchy
 from mapper.traffic import buffer_elements, links
 
@@ -46,7 +46,6 @@ class StagePlan:
     """A stage before its phases are known: the operator, its tile program and its bodies."""
 
     op: Op
-    tiling: Tiling
     loops: tuple[TileLoop, ...]
     buffers: tuple[Buffer, ...]
     body: PlacedBody
@@ -87,8 +86,8 @@ class ArrayRules(Protocol):
     def place(self, dfg: Dfg) -> PlacedBody | None:
         """The body placed on the array; None if it does not fit."""
 
-    def program(self, graph: Graph, op: Op, tiling: Tiling) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
-        """The engine's loops and buffers as the array keeps them."""
+    def program(self, graph: Graph, op: Op, found: Sequence[Tiling]) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
+        """Loops and buffers as the array keeps them, made of one of the engine's finalists."""
 
     def phases(self, graph: Graph, plan: StagePlan) -> tuple[tuple[Phase, ...], int, int]:
         """Phases of a stage, its launches, and the bytes configured at each."""
@@ -171,17 +170,18 @@ def _attempt(
     graph: Graph, op: Op, room: Room, request: Request, rules: ArrayRules, bodies: Bodies
 ) -> StagePlan | Infeasible | None:
     """The plan in this room; None if a body has no place."""
-    tiling = tile(graph, op, rules.hierarchy(op, room), objective=request.objective, effort=request.effort, homes=_home)
-    if isinstance(tiling, Infeasible):
-        return tiling
-    loops, buffers = rules.program(graph, op, tiling)
+    hierarchy = rules.hierarchy(op, room)
+    found = tilings(graph, op, hierarchy, objective=request.objective, effort=request.effort, homes=_home)
+    if isinstance(found, Infeasible):
+        return found
+    loops, buffers = rules.program(graph, op, found)
     copies = body_copies(loops, rules.body_axes)
     body = bodies.place(main_body(graph, op, rules.style, copies))
     tail_dfg = tail_body(graph, op, rules.style, copies)
     tail = bodies.place(tail_dfg) if tail_dfg is not None else None
     if body is None or (tail is None and tail_dfg is not None):
         return None
-    return StagePlan(op, tiling, loops, buffers, body, tail)
+    return StagePlan(op, loops, buffers, body, tail)
 
 
 def _home(_name: str) -> str:

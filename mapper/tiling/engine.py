@@ -33,7 +33,7 @@ from .search import EFFORTS, QUICK, NoRoom, blocks, is_exhaustive
 from .spatial import assignments, given
 from .state import Spatial, State
 
-__all__ = ["Tiling", "tile"]
+__all__ = ["Tiling", "tile", "tilings"]
 
 Proof = Literal["bound", "exhausted-twice", "exhausted", "none"]
 ONE_BUFFER = "one operator, one buffer, one tile for all operands"
@@ -71,7 +71,7 @@ class _Key:
     rules: Rules
 
 
-_solved: dict[_Key, Tiling | NoRoom] = {}
+_solved: dict[_Key, tuple[Tiling, ...] | NoRoom] = {}
 
 
 def tile(
@@ -93,35 +93,49 @@ def tile(
     cut. Movement is minimised under every `objective`: arithmetic energy does not depend on tiles, and time is served
     first by the utilisation of the axes.
     """
+    found = tilings(graph, op, hierarchy, spatial=spatial, objective=objective, effort=effort, homes=homes,
+                    divisors=divisors, whole=whole)  # fmt: skip
+    return found if isinstance(found, Infeasible) else found[0]
+
+
+def tilings(
+    graph: Graph,
+    op: Op,
+    hierarchy: Hierarchy,
+    *,
+    spatial: tuple[TileLoop, ...] | None = None,
+    objective: str = "movement",
+    effort: str = "default",
+    homes: Callable[[str], str],
+    divisors: bool = False,
+    whole: frozenset[str] = frozenset(),
+) -> tuple[Tiling, ...] | Infeasible:
+    """The finalists of :func:`tile`, least movement first: for targets that weigh what the engine does not know."""
     nest = nest_of(graph, op, hierarchy, homes)
     chosen = None if spatial is None else given(spatial, [loop.name for loop in op.loops], hierarchy)
     rules = Rules(divisors, frozenset(at for at, loop in enumerate(op.loops) if loop.name in whole))
     key = _Key(nest, hierarchy, chosen, objective, effort, rules)
+    names, numbers = [loop.name for loop in op.loops], [str(number) for number in range(len(op.loops))]
     if key not in _solved:
-        _solved[key] = _named(_solve(graph, op, key, homes), [loop.name for loop in op.loops], _numbers(op))
+        solved = _solve(graph, op, key, homes)
+        _solved[key] = solved if isinstance(solved, NoRoom) else _named(solved, names, numbers)
     found = _solved[key]
     if isinstance(found, NoRoom):
         return Infeasible(found.memory, found.demand_bytes, found.limit_bytes, "bytes", op.name,
                           (f"a larger {found.memory}", "single instead of double buffering"))  # fmt: skip
-    named = _named(found, _numbers(op), [loop.name for loop in op.loops])
-    assert isinstance(named, Tiling)
-    return named
+    return _named(found, numbers, names)
 
 
-def _numbers(op: Op) -> list[str]:
-    return [str(number) for number in range(len(op.loops))]
-
-
-def _named(found: Tiling | NoRoom, old: Sequence[str], new: Sequence[str]) -> Tiling | NoRoom:
-    """The same tiling with other names of loops."""
-    if isinstance(found, NoRoom):
-        return found
+def _named(found: tuple[Tiling, ...], old: Sequence[str], new: Sequence[str]) -> tuple[Tiling, ...]:
+    """The same tilings with other names of loops."""
     names = dict(zip(old, new, strict=True))
-    return replace(found, loops=tuple(replace(loop, loop=names[loop.loop]) for loop in found.loops))
+    return tuple(
+        replace(tiling, loops=tuple(replace(loop, loop=names[loop.loop]) for loop in tiling.loops)) for tiling in found
+    )
 
 
-def _solve(graph: Graph, op: Op, key: _Key, homes: Callable[[str], str]) -> Tiling | NoRoom:
-    """Search under each assignment of loops to axes, count the finalists exactly, take the best."""
+def _solve(graph: Graph, op: Op, key: _Key, homes: Callable[[str], str]) -> tuple[Tiling, ...] | NoRoom:
+    """Search under each assignment of loops to axes, count the finalists exactly, the best one first."""
     effort, nest, hierarchy = EFFORTS[key.effort], key.nest, key.hierarchy
     choices = [key.spatial] if key.spatial is not None else _assignments(graph, op, key, homes)
     finalists: list[tuple[float, int, State, tuple[Spatial, ...]]] = []
@@ -133,23 +147,24 @@ def _solve(graph: Graph, op: Op, key: _Key, homes: Callable[[str], str]) -> Tili
             continue
         finalists += [(state.pj, number, state, spatial) for state in found]
     finalists.sort(key=lambda entry: entry[:2])
-    best: tuple[Program, Movement] | None = None
+    counted: dict[Program, Movement] = {}
     for _, _, state, spatial in finalists:
         program = _program(graph, op, key, state, spatial)
-        if program is not None:
-            counted = movement(graph, op, program, hierarchy, homes)
-            if best is None or counted.pj < best[1].pj:
-                best = program, counted
-    if best is None:
+        if program is not None and program not in counted:
+            counted[program] = movement(graph, op, program, hierarchy, homes)
+    if not counted:
         assert no_room is not None
         return no_room
-    program, counted = best
     bound = bound_pj(graph, op, hierarchy, homes)
     whole = key.spatial in (None, ()) and not hierarchy.axes and is_exhaustive(nest, hierarchy, (), effort, key.rules)
-    proof: Proof = "bound" if counted.pj <= bound else "exhausted" if whole else "none"
     space = ONE_BUFFER + (", sizes that divide" if key.rules.divisors else "")
-    return Tiling(program.loops, program.buffers, counted.pj, counted.levels, counted.hop_bytes, bound, proof,
-                  space if whole else "")  # fmt: skip
+    ranked: list[Tiling] = []
+    for number, (program, moved) in enumerate(sorted(counted.items(), key=lambda entry: entry[1].pj)):
+        exhausted = whole and number == 0
+        proof: Proof = "bound" if moved.pj <= bound else "exhausted" if exhausted else "none"
+        ranked.append(Tiling(program.loops, program.buffers, moved.pj, moved.levels, moved.hop_bytes, bound, proof,
+                            space if exhausted else ""))  # fmt: skip
+    return tuple(ranked)
 
 
 def bound_pj(graph: Graph, op: Op, hierarchy: Hierarchy, homes: Callable[[str], str]) -> float:

@@ -1,15 +1,16 @@
 """Which loops run side by side on which axes: utilisation first, movement second.
 
 On an axis of P places a loop of n iterations keeps n / (ceil(n / P) * P) of them busy. If one loop does not fill an
-axis, a second one takes what is left. Ordered loops never run side by side, reducing loops only where copies can be
-combined. Assignments of (nearly) the same utilisation are ranked by what they would move if every memory were large
-enough: what copies cost at their source and at their own end is left then.
+axis, a second one takes what is left; where every copy costs a read of its own (no multicast), two loops may share a
+full axis, so that no operand is read by all of its places. Ordered loops never run side by side, reducing loops only
+where copies can be combined. Assignments of (nearly) the same utilisation are ranked by what they would move if every
+memory were large enough: what copies cost at their source and at their own end is left then.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 from mapper.mapping import TileLoop
@@ -86,13 +87,22 @@ def _options(nest: Nest, axis: SpatialAxis) -> list[tuple[Spatial, ...]]:
     for at in free:
         first = _spatial(axis, at, min(places, nest.extents[at]))
         found.append((first,))
-        if first.factor / places >= FILLED:
-            continue
-        left = places // first.factor
-        for other in free:
-            if other != at and left > 1 and (nest.extents[at], at) <= (nest.extents[other], other):
-                found.append((first, _spatial(axis, other, min(left, nest.extents[other]))))
+        if first.factor / places < FILLED:
+            found += [(first, second) for second in _seconds(nest, axis, free, first, shorter=True)]
+        if not axis.axis.multicast:
+            for factor in (n for n in range(2, first.factor) if places % n == 0):
+                part = _spatial(axis, at, factor)
+                found += [(part, second) for second in _seconds(nest, axis, free, part, shorter=False)]
     return found if places > 1 else [()]
+
+
+def _seconds(nest: Nest, axis: SpatialAxis, free: Sequence[int], first: Spatial, shorter: bool) -> Iterator[Spatial]:
+    """What may share an axis with `first`: with `shorter`, loops no shorter than its own; else each pair once."""
+    left = axis.axis.extent // first.factor
+    for other in free:
+        longer = (nest.extents[first.loop], first.loop) <= (nest.extents[other], other)
+        if other != first.loop and left > 1 and (longer if shorter else first.loop < other):
+            yield _spatial(axis, other, min(left, nest.extents[other]))
 
 
 def _may_split(nest: Nest, axis: SpatialAxis, at: int) -> bool:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from mapper.arrays import PlacedBody, Room, StagePlan, backing_bytes, before_axis, body_runs
+from mapper.arrays import PlacedBody, Room, StagePlan, backing_bytes, before_axis, body_copies, body_runs
 from mapper.backends.cgla.kernel import DoesNotFit, KernelRequest, map_kernel
 from mapper.dfg import Dfg
 from mapper.ir import Graph, Op
+from mapper.kernels.body import main_body
 from mapper.kernels.style import CGLA_STYLE
 from mapper.machine import Machine
 from mapper.mapping import Axis, Buffer, Phase, Rect, TileLoop
 from mapper.tiling.engine import Tiling
 from mapper.tiling.hierarchy import Hierarchy, Level, SpatialAxis
+from mapper.tiling.program import Program, movement
 
-HARDWARE_LOOPS = 2
+from .launches import control_of, launches, ordered
+
 BODY_NODES = 96  # bodies of this size are placed in a second or two; more copies come as replicas
 CHAIN = 8  # longest chain of copies that reduce down the rows
 BUS_BYTES = 32  # width of the configuration bus (IMAX2 handbook)
@@ -42,10 +46,14 @@ class LaneRules:
         return (lanes, Axis("replica", fabric.rows), Axis("row", fabric.rows), Axis("column", fabric.columns))
 
     def hierarchy(self, op: Op, room: Room) -> Hierarchy:
+        """Bodies load every operand at every iteration, so the engine tiles for local memory; registers follow."""
+        return self._hierarchy(("dram", "lmm"), room)
+
+    def _hierarchy(self, names: Sequence[str], room: Room) -> Hierarchy:
         lane, _, _, column = self.axes
         columns = min(column.extent, room.copies)
         rows = max(1, min(CHAIN, room.copies // columns))
-        memories = [self.machine.memory(name) for name in ("dram", "lmm", "reg")]
+        memories = [self.machine.memory(name) for name in names]
         levels = tuple(
             Level(m.name, m.capacity_bytes, m.read_pj_per_byte, m.write_pj_per_byte, 2 if m.name == "lmm" else 1)
             for m in memories
@@ -68,7 +76,7 @@ class LaneRules:
         if plan is None:
             return Room(room.copies // 2, room.replicas) if room.copies > 1 else None
         fitting = max(1, self.machine.fabric.rows // _stacked_rows(plan))
-        return Room(room.copies, fitting) if _replicas(plan) > fitting else None
+        return Room(room.copies, fitting) if _along("replica", plan.loops) > fitting else None
 
     def place(self, dfg: Dfg) -> PlacedBody | None:
         found = map_kernel(dfg, KernelRequest(self.machine.fabric.rows, "fast", enforce_share=False))
@@ -76,35 +84,47 @@ class LaneRules:
             return None
         return PlacedBody(found.mapping, found.rows, found.rows_bound, found.why_not_lower)
 
-    def program(self, graph: Graph, op: Op, tiling: Tiling) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
-        return tiling.loops, before_axis(graph, op, tiling.loops, tiling.buffers, "lmm", "row")
+    def program(self, graph: Graph, op: Op, found: Sequence[Tiling]) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
+        """The finalist that moves least once its launches are counted."""
+        best = min((self._launched(graph, op, tiling) for tiling in found), key=lambda priced: priced[0])[1]
+        return best.loops, best.buffers
+
+    def _launched(self, graph: Graph, op: Op, tiling: Tiling) -> tuple[float, Program]:
+        """A tiling as launches: its energy with the registers that the host writes, and its program."""
+        body = main_body(graph, op, self.style, body_copies(tiling.loops, self.body_axes))
+        lanes = _along("lane", tiling.loops)
+        control = control_of((body,), _along("replica", tiling.loops), lanes, self.machine)
+        program = ordered(graph, op, Program(tiling.loops, tiling.buffers), self.machine, control)
+        program = replace(program, buffers=before_axis(graph, op, program.loops, program.buffers, "lmm", "row"))
+        moved = movement(graph, op, program, self._hierarchy(("dram", "lmm", "reg"), Room(self.slots)), _in_store)
+        count = launches(op, program.loops)
+        registers = control.per_launch(count) * count * self.machine.memory("dram").read_pj_per_byte
+        return moved.pj + registers, program
 
     def rect(self, plan: StagePlan) -> Rect:
-        lanes = math.prod(loop.trips for loop in plan.loops if loop.axis == "lane")
-        height = min(_stacked_rows(plan) * _replicas(plan), self.machine.fabric.rows)
-        return Rect(0, 0, height, self.machine.fabric.columns, 0, lanes)
+        height = min(_stacked_rows(plan) * _along("replica", plan.loops), self.machine.fabric.rows)
+        return Rect(0, 0, height, self.machine.fabric.columns, 0, _along("lane", plan.loops))
 
     def phases(self, graph: Graph, plan: StagePlan) -> tuple[tuple[Phase, ...], int, int]:
         machine = self.machine
         runs, tail_runs = body_runs(plan)
-        launches, tail_launches = _launches(plan.loops, runs), 0
-        if plan.tail is not None:
-            tail_launches = math.ceil(tail_runs * launches / max(runs, 1)) or 1
-        registers = math.ceil(machine.setting("regv_bytes", 0) / BUS_BYTES)
-        configure = math.ceil(machine.setting("conf_bytes", 0) / BUS_BYTES) * (2 if plan.tail else 1)
-        depth = _stacked_rows(plan) * _replicas(plan)
-        exec_cycles = self._exec(runs, depth, launches) + self._exec(tail_runs, depth, tail_launches)
+        started, finished = launches(plan.op, plan.loops), _tail_launches(plan)
+        lanes = _along("lane", plan.loops)
+        control = control_of(_bodies(plan), _along("replica", plan.loops), lanes, machine)
+        rate = float(machine.settings.get("regv_bytes_per_cycle", BUS_BYTES))
+        depth = _stacked_rows(plan) * _along("replica", plan.loops)
+        exec_cycles = self._exec(runs, depth, started) + self._exec(tail_runs, depth, finished)
         load, drain = self._transfers(graph, plan)
-        both = launches + tail_launches
+        both = started + finished
         phases = (
-            Phase("CONF", "array", configure),
+            Phase("CONF", "array", math.ceil(control.first_bytes / lanes / BUS_BYTES)),
             Phase("START", "array", machine.setting("start_cycles", 0), both),
-            Phase("REGV", "array", registers, both),
+            Phase("REGV", "array", math.ceil(control.each_bytes / lanes / rate), both),
             Phase("EXEC", "array", exec_cycles),
             Phase("LOAD", "dma", load),
             Phase("DRAIN", "dma", drain),
         )
-        return phases, both, machine.setting("regv_bytes", 0) + machine.setting("conf_bytes", 0) // both
+        return phases, both, control.per_launch(both)
 
     def _exec(self, runs: int, rows: int, launches: int) -> int:
         """4 cycles an iteration, 8 cycles a row to fill the array at every launch."""
@@ -115,13 +135,30 @@ class LaneRules:
     def _transfers(self, graph: Graph, plan: StagePlan) -> tuple[int, int]:
         """Cycles of LOAD and DRAIN: bytes of all lanes over the lanes' ports."""
         loaded, drained = backing_bytes(graph, plan, self.axes)
-        lanes = max(1, math.prod(loop.trips for loop in plan.loops if loop.axis == "lane"))
-        rate = float(self.machine.settings.get("dma_bytes_per_cycle", BUS_BYTES)) * lanes
+        rate = float(self.machine.settings.get("dma_bytes_per_cycle", BUS_BYTES)) * _along("lane", plan.loops)
         return math.ceil(loaded / rate), math.ceil(drained / rate)
 
 
-def _replicas(plan: StagePlan) -> int:
-    return math.prod(loop.trips for loop in plan.loops if loop.axis == "replica")
+def _along(axis: str, loops: Sequence[TileLoop]) -> int:
+    """Places in use on an axis."""
+    return math.prod(loop.trips for loop in loops if loop.axis == axis)
+
+
+def _in_store(_tensor: str) -> str:
+    """Between stages every tensor lives in the backing store."""
+    return "dram"
+
+
+def _bodies(plan: StagePlan) -> tuple[Dfg, ...]:
+    placed = (plan.body, plan.tail)
+    return tuple(body.mapping.dfg for body in placed if body is not None)
+
+
+def _tail_launches(plan: StagePlan) -> int:
+    """The tail walks over the output loops alone."""
+    if plan.tail is None:
+        return 0
+    return launches(plan.op, [loop for loop in plan.loops if loop.loop in plan.op.output_loops])
 
 
 def _stacked_rows(plan: StagePlan) -> int:
@@ -136,9 +173,3 @@ def _longest_path(dfg: Dfg) -> int:
         before = (length[edge.src] for edge in dfg.predecessors[node] if edge.distance == 0)
         length[node] = 1 + max(before, default=0)
     return max(length.values(), default=1)
-
-
-def _launches(loops: tuple[TileLoop, ...], runs: int) -> int:
-    """Runs of the body over those that the two innermost counting loops of one launch cover."""
-    inner = [loop.trips for loop in reversed(loops) if loop.axis is None and loop.trips > 1][:HARDWARE_LOOPS]
-    return max(1, math.ceil(runs / math.prod(inner)))

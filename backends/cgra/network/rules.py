@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -60,8 +61,8 @@ class GridRules:
                 return PlacedBody(found.mapping, found.mapping.ii, found.ii_bound, found.why_not_lower)
         return None
 
-    def program(self, graph: Graph, op: Op, tiling: Tiling) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
-        return tiling.loops, tiling.buffers
+    def program(self, graph: Graph, op: Op, found: Sequence[Tiling]) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
+        return found[0].loops, found[0].buffers
 
     def rect(self, plan: StagePlan) -> Rect:
         return Rect(0, 0, self.machine.fabric.rows, self.machine.fabric.columns)
