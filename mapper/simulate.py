@@ -179,7 +179,7 @@ def compare_values(
     values: Dict[str, Array], reference: Dict[str, Array], quantised: frozenset[str] = frozenset()
 ) -> tuple[Violation, ...]:
     """Tensors of `values` that differ from the reference: |d| <= 1e-4 |ref| + 1e-5 max|ref| (narrow floats: a unit in
-    the last place), integers exactly, those in `quantised` by at most one step."""
+    the last place of both), integers exactly, those in `quantised` by at most one step."""
     found = []
     for name in sorted(values.keys() & reference.keys()):
         mine, theirs = np.asarray(values[name]), np.asarray(reference[name])
@@ -215,7 +215,8 @@ def _far(mine: Array, theirs: Array) -> Array:
     finite = np.isfinite(b)
     scale = float(np.abs(b[finite]).max()) if finite.any() else 0.0
     with np.errstate(invalid="ignore"):
-        near = np.abs(a - b) <= max(RELATIVE, _unit(theirs.dtype)) * np.abs(b) + ABSOLUTE * scale
+        unit = _unit(theirs.dtype)
+        near = np.abs(a - b) <= max(RELATIVE, unit) * np.abs(b) + max(ABSOLUTE, unit) * scale
         same = near | (a == b) | (np.isnan(a) & np.isnan(b))
     return np.asarray(~same)
 

@@ -1,11 +1,13 @@
-"""Reads through indices: Gather, GatherElements, OneHot, ReverseSequence.
+"""Reads through indices: Gather, GatherElements, GatherND, OneHot, ReverseSequence.
 
 Indices known beforehand that advance evenly become an affine access; all others are reads themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 from mapper.index import Gathered, Index, constant, loop
 from mapper.ir import Access
@@ -17,7 +19,7 @@ from .nests import axis_of, call, identity, loops_over, move, names_of
 from .node import Array, Node
 from .opaque import send_to_host
 
-__all__ = ["TABLE", "gather_into"]
+__all__ = ["TABLE", "evenly", "gather_into"]
 
 
 def gather(c: Context, node: Node) -> None:
@@ -37,15 +39,9 @@ def gather_into(c: Context, node: Node, table: str, indices: str, axis: int, out
     known = c.known.get(indices)
     if known is not None and known.size:
         _check_range(known, shape[axis], node)
-        line = _line(known, shape[axis])
+        line = evenly(known, shape[axis])
         if line is not None:
-            first, step = line
-
-            def index(at: tuple[Index, ...]) -> list[Index]:
-                place = at[axis] * step + first if rank else constant(first)
-                return [*at[:axis], place, *at[axis + rank :]]
-
-            return move(c, node, table, out, index, label)
+            return move(c, node, table, out, lambda at: [*at[:axis], line(at[axis:]), *at[axis + rank :]], label)
     at = identity(len(c.shape(out)))
     reads = Reads(c)
     number = reads.position(indices, at[axis : axis + rank])
@@ -61,15 +57,19 @@ def _check_range(known: Array, extent: int, node: Node) -> None:
         raise ModelError(f"{node.op_type} reads element {low if low < -extent else high} of {extent}", node.name)
 
 
-def _line(known: Array, extent: int) -> tuple[int, int] | None:
-    """Start and step of evenly spaced indices (of rank 1 at most)."""
-    if known.ndim > 1:
+def evenly(known: Array, extent: int) -> Callable[[Sequence[Index]], Index] | None:
+    """Known indices as an affine function of their own coordinates, negatives counted from the end; else None."""
+    flat = np.where(known < 0, known.astype(np.int64) + extent, known.astype(np.int64))
+    first = int(flat.reshape(-1)[0])
+    origin = (0,) * flat.ndim
+    unit = [(*origin[:d], 1, *origin[d + 1 :]) for d in range(flat.ndim)]
+    steps = [int(flat[u]) - first if flat.shape[d] > 1 else 0 for d, u in enumerate(unit)]
+    grids = np.indices(flat.shape, sparse=True)
+    if not np.array_equal(
+        flat, np.broadcast_to(first + sum(s * g for s, g in zip(steps, grids, strict=True)), flat.shape)
+    ):
         return None
-    flat = [int(v) + extent if v < 0 else int(v) for v in known.reshape(-1)]
-    step = flat[1] - flat[0] if len(flat) > 1 else 0
-    if flat != [flat[0] + i * step for i in range(len(flat))]:
-        return None
-    return flat[0], step
+    return lambda at: sum((a * s for a, s in zip(at, steps, strict=False)), constant(first))
 
 
 def gather_elements(c: Context, node: Node) -> None:
@@ -85,6 +85,36 @@ def gather_elements(c: Context, node: Node) -> None:
     picked = Index(((Gathered(number, shape[axis]), 1),))
     body = reads(table, [picked if i == axis else a for i, a in enumerate(at)])
     c.nest(node, loops_over(picks), reads, Access(out, at), body)
+
+
+def gather_nd(c: Context, node: Node) -> None:
+    """out[batch, i, rest] = data[batch, indices[batch, i], rest]: the last axis of `indices` addresses several axes."""
+    data, indices = node.inputs
+    if c.dtype(data) == "string":
+        return send_to_host(c, node)
+    shape, picks, batch = c.shape(data), c.shape(indices), node.int("batch_dims", 0)
+    if not picks or batch >= len(picks) or batch + picks[-1] > len(shape) or shape[:batch] != picks[:batch]:
+        raise ModelError(f"GatherND of {list(shape)} by indices {list(picks)} with {batch} batch axes", node.name)
+    out = c.output(node, 0, (*picks[:-1], *shape[batch + picks[-1] :]), c.dtype(data))
+    reads, at = Reads(c), identity(len(c.shape(out)))
+    own = at[: len(picks) - 1]
+    places = [coordinate(c, node, reads, indices, own, j, shape[batch + j]) for j in range(picks[-1])]
+    body = reads(data, (*at[:batch], *places, *at[len(own) :]))
+    c.nest(node, loops_over(c.shape(out)), reads, Access(out, at), body)
+    return None
+
+
+def coordinate(
+    c: Context, node: Node, reads: Reads, indices: str, at: Sequence[Index], column: int, extent: int
+) -> Index:
+    """Column `column` of index row `at`: affine where it is known and even, else a read of its own."""
+    known = c.known.get(indices)
+    if known is not None and known.size:
+        _check_range(known[..., column], extent, node)
+        line = evenly(known[..., column], extent)
+        if line is not None:
+            return line(at)
+    return Index(((Gathered(reads.position(indices, (*at, constant(column))), extent), 1),))
 
 
 def one_hot(c: Context, node: Node) -> None:
@@ -121,5 +151,6 @@ def reverse_sequence(c: Context, node: Node) -> None:
 
 
 TABLE: Mapping[str, Callable[[Context, Node], None]] = {
-    "Gather": gather, "GatherElements": gather_elements, "OneHot": one_hot, "ReverseSequence": reverse_sequence,
+    "Gather": gather, "GatherElements": gather_elements, "GatherND": gather_nd, "OneHot": one_hot,
+    "ReverseSequence": reverse_sequence,
 }  # fmt: skip

@@ -24,13 +24,14 @@ Outputs = list[tuple[tuple[int, ...], str]]
 _BY_VALUES = "how much it delivers depends on values"
 _ORDER = "its order of visit depends on values"
 _INDIRECT = "it reads through several indices at once that are known at run time only"
+_LARGE = "comparing each index with each place would cost more than it moves"
 _RANDOM = "its values are drawn at random"
 _TEXT = "it works on text"
 
 REASONS: Mapping[str, str] = {
     "NonZero": _BY_VALUES, "Compress": _BY_VALUES, "Unique": _BY_VALUES, "NonMaxSuppression": _BY_VALUES,
-    "TopK": _ORDER, "GatherND": _INDIRECT, "ScatterND": _INDIRECT, "GridSample": _INDIRECT, "RoiAlign": _INDIRECT,
-    "DeformConv": _INDIRECT, "MaxRoiPool": _INDIRECT, "MaxUnpool": _INDIRECT, "TensorScatter": _INDIRECT,
+    "TopK": _ORDER, "ScatterND": _LARGE, "ScatterElements": _LARGE, "Scatter": _LARGE, "GridSample": _INDIRECT,
+    "RoiAlign": _INDIRECT, "DeformConv": _INDIRECT, "MaxRoiPool": _INDIRECT, "MaxUnpool": _INDIRECT,
     "Bernoulli": _RANDOM, "Multinomial": _RANDOM, "RandomNormal": _RANDOM, "RandomNormalLike": _RANDOM,
     "RandomUniform": _RANDOM, "RandomUniformLike": _RANDOM, "StringConcat": _TEXT, "StringNormalizer": _TEXT,
     "StringSplit": _TEXT, "RegexFullMatch": _TEXT, "TfIdfVectorizer": _TEXT, "LabelEncoder": _TEXT,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from onnx import defs
 
-from . import gather, movement, sources
+from . import gather, movement, scatter, sources
 from .control import CONTROL
 from .opaque import REASONS
 from .sequences import SEQUENCES
@@ -25,7 +25,7 @@ MEANING: dict[Claim, str] = {
     "body": "loop nests by the function body with which ONNX defines it",
     "host": "runs on the host, its bytes charged",
 }
-_MOVES = frozenset((*movement.TABLE, *gather.TABLE, *sources.TABLE, "Resize", "Upsample", "Identity"))
+_MOVES = frozenset((*movement.TABLE, *gather.TABLE, *scatter.TABLE, *sources.TABLE, "Resize", "Upsample", "Identity"))
 
 
 def claim(domain: str, op_type: str, schema: Any = None) -> Claim:

@@ -17,7 +17,7 @@ from onnx import GraphProto, ModelProto, TensorProto, numpy_helper
 
 from mapper import dtypes
 from mapper.ir import Graph, Op, Tensor, View
-from mapper.scalar import ml_info
+from mapper.scalar import Arg, Call, Counter, ml_info, parts
 
 from .evaluator import evaluate_model
 from .load import read_model
@@ -38,7 +38,10 @@ def random_feeds(graph: Graph, seed: int) -> dict[str, Array]:
 
 
 def _index_limits(graph: Graph) -> dict[str, int]:
-    """The smallest extent that each tensor indexes, through views and casts as well."""
+    """The smallest extent that each tensor indexes, through views and casts as well.
+
+    A tensor indexes where a read or write gathers through it, and where a body compares it with a loop's counter.
+    """
     limits: dict[str, int] = {}
     for op in reversed((*graph.prepare, *graph.ops)):
         if isinstance(op, View) and op.output in limits:
@@ -49,10 +52,21 @@ def _index_limits(graph: Graph) -> dict[str, int]:
             for atom in (g for i in access.index for g in i.gathered):
                 name = op.reads[atom.read].tensor
                 limits[name] = min(atom.extent, limits.get(name, atom.extent))
+        for name, extent in _compared(op):
+            limits[name] = min(extent, limits.get(name, extent))
         if op.is_movement and op.write.tensor in limits:
             for name in op.inputs:
                 limits[name] = min(limits[op.write.tensor], limits.get(name, limits[op.write.tensor]))
     return limits
+
+
+def _compared(op: Op) -> Iterator[tuple[str, int]]:
+    """Tensors that the body holds against a counter, with the extent of its loop."""
+    for part in parts(op.body):
+        if isinstance(part, Call) and part.function == "equal" and isinstance(part.args[1], Counter):
+            for leaf in parts(part.args[0]):
+                if isinstance(leaf, Arg):
+                    yield op.reads[leaf.read].tensor, op.extents[part.args[1].loop]
 
 
 def _values(tensor: Tensor, limit: int | None, seed: int) -> Array:

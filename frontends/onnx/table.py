@@ -19,6 +19,7 @@ from . import (
     recurrent,
     reductions,
     resize,
+    scatter,
     sources,
 )
 from .context import Context
@@ -30,7 +31,7 @@ Lowering = Callable[[Context, Node], None]
 
 STANDARD: Mapping[str, Lowering] = {
     **elementwise.TABLE, **products.TABLE, **conv.TABLE, **pool.TABLE, **reductions.TABLE, **normalise.TABLE,
-    **movement.TABLE, **gather.TABLE, **sources.TABLE,
+    **movement.TABLE, **gather.TABLE, **scatter.TABLE, **sources.TABLE,
     **quantised.TABLE, **einsum.TABLE, **recurrent.TABLE, **resize.TABLE,
 }  # fmt: skip
 # older exporters put these in com.microsoft with the meaning they have in ai.onnx
