@@ -22,7 +22,9 @@ class WithCache(torch.nn.Module):
         super().__init__()
         self.module, self.layers = module, layers
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, *past: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, *past: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         pairs = [(past[2 * i], past[2 * i + 1]) for i in range(self.layers)]
         found = self.module(
             input_ids=input_ids, attention_mask=attention_mask, past_key_values=DynamicCache(pairs), use_cache=True
@@ -32,7 +34,8 @@ class WithCache(torch.nn.Module):
 
 
 def _decoder(module: torch.nn.Module, heads: int, size: int, layers: int = 2) -> Mini:
-    inputs = {"input_ids": torch.randint(0, WORDS, (1, 1)), "attention_mask": torch.ones(1, PAST + 1, dtype=torch.int64)}
+    mask = torch.ones(1, PAST + 1, dtype=torch.int64)
+    inputs = {"input_ids": torch.randint(0, WORDS, (1, 1)), "attention_mask": mask}
     free = {"attention_mask": {1: "total"}}
     outputs = ["logits"]
     for layer in range(layers):

@@ -56,9 +56,10 @@ def _dynamo(mini: Mini, module: torch.nn.Module, path: Path) -> None:
 
 
 def _torchscript(mini: Mini, module: torch.nn.Module, path: Path) -> None:
+    axes = {name: dict(free) for name, free in mini.free.items()}
     torch.onnx.export(
-        module, tuple(mini.inputs.values()), path, dynamo=False, dynamic_axes={k: dict(v) for k, v in mini.free.items()},
-        input_names=list(mini.inputs), output_names=list(mini.outputs), opset_version=OPSETS["torchscript"],
+        module, tuple(mini.inputs.values()), path, dynamo=False, dynamic_axes=axes, input_names=list(mini.inputs),
+        output_names=list(mini.outputs), opset_version=OPSETS["torchscript"],
     )  # fmt: skip
 
 

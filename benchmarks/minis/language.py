@@ -40,7 +40,7 @@ def _tokens(steps: int = STEPS) -> torch.Tensor:
 def _causal(module: torch.nn.Module, *, fixed: bool = False) -> Mini:
     inputs = {"input_ids": _tokens(), "attention_mask": torch.ones(1, STEPS, dtype=torch.int64)}
     free = {name: {1: "steps"} for name in inputs}
-    module.config.use_cache = False  # type: ignore[union-attr]
+    module.config.use_cache = False
     return Mini(Outputs(module, list(inputs), ["logits"]), inputs, ("logits",), {} if fixed else free)
 
 
@@ -76,9 +76,8 @@ def gemma2() -> Mini:
 
 
 def lfm2_config() -> Lfm2Config:
-    return Lfm2Config(
-        **SMALL, num_key_value_heads=2, intermediate_size=48, layer_types=["conv", "full_attention"], block_multiple_of=8
-    )
+    kinds = ["conv", "full_attention"]
+    return Lfm2Config(**SMALL, num_key_value_heads=2, intermediate_size=48, layer_types=kinds, block_multiple_of=8)
 
 
 def lfm2() -> Mini:

@@ -18,10 +18,8 @@ SIZES = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_atten
 
 
 def encoder() -> Mini:
-    module = WhisperModel(WhisperConfig(**SIZES)).encoder
-    return Mini(
-        Outputs(module, ["input_features"], ["last_hidden_state"]), {"input_features": torch.randn(1, 8, 32)}, ("state",)
-    )
+    module = Outputs(WhisperModel(WhisperConfig(**SIZES)).encoder, ["input_features"], ["last_hidden_state"])
+    return Mini(module, {"input_features": torch.randn(1, 8, 32)}, ("state",))
 
 
 def whisper() -> Mini:

@@ -64,10 +64,9 @@ def evenly(known: Array, extent: int) -> Callable[[Sequence[Index]], Index] | No
     origin = (0,) * flat.ndim
     unit = [(*origin[:d], 1, *origin[d + 1 :]) for d in range(flat.ndim)]
     steps = [int(flat[u]) - first if flat.shape[d] > 1 else 0 for d, u in enumerate(unit)]
-    grids = np.indices(flat.shape, sparse=True)
-    if not np.array_equal(
-        flat, np.broadcast_to(first + sum(s * g for s, g in zip(steps, grids, strict=True)), flat.shape)
-    ):
+    grids: Sequence[Array] = np.indices(flat.shape, sparse=True)
+    line = first + sum(s * g for s, g in zip(steps, grids, strict=True))
+    if not np.array_equal(flat, np.broadcast_to(line, flat.shape)):
         return None
     return lambda at: sum((a * s for a, s in zip(at, steps, strict=False)), constant(first))
 

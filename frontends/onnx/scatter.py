@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import reduce as folded
 
 from mapper.index import Gathered, Index, constant, loop
-from mapper.ir import Access, Combiner, Loop
+from mapper.ir import Access, Combiner, CombinerKind, Loop
 from mapper.scalar import Acc, Arg, Cast, Const, Counter, Scalar
 
 from .context import Context, Reads
@@ -33,7 +33,7 @@ __all__ = ["TABLE"]
 
 MOST_COMPARISONS = 1 << 28
 # reduction -> the combiner of the updates that match, the function that joins them with the data
-_REDUCTIONS: Mapping[str, tuple[str, str]] = {
+_REDUCTIONS: Mapping[str, tuple[CombinerKind, str]] = {
     "add": ("sum", "add"), "mul": ("prod", "mul"), "max": ("max", "max"), "min": ("min", "min"),
 }  # fmt: skip
 
