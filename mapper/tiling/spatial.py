@@ -22,7 +22,7 @@ from .state import Spatial
 __all__ = ["ample_pj", "assignments", "given"]
 
 FILLED = 0.9  # an axis so full needs no second loop
-CLOSE = 0.98  # assignments within this share of the best utilisation compete by movement
+CLOSE = 0.92  # assignments within this share of the best utilisation compete by movement
 
 
 def given(loops: Sequence[TileLoop], names: Sequence[str], hierarchy: Hierarchy) -> tuple[Spatial, ...]:

@@ -47,10 +47,17 @@ class LaneRules:
 
     def hierarchy(self, op: Op, room: Room) -> Hierarchy:
         """Bodies load every operand at every iteration, so the engine tiles for local memory; registers follow."""
-        return self._hierarchy(("dram", "lmm"), room)
+        return self._hierarchy(("dram", "lmm"), room, self._lanes(op, room))
 
-    def _hierarchy(self, names: Sequence[str], room: Room) -> Hierarchy:
-        lane, _, _, column = self.axes
+    def _lanes(self, op: Op, room: Room) -> int:
+        """Lanes that have work: each one executes for at least as long as the host takes to set it up."""
+        machine = self.machine
+        exec_cycles = machine.setting("iteration_cycles", 4) * op.points / (room.copies * room.replicas)
+        set_up = machine.setting("start_cycles", 0) + machine.setting("conf_bytes", 0) / BUS_BYTES
+        return max(1, min(machine.setting("lanes", 1), int(exec_cycles / max(set_up, 1))))
+
+    def _hierarchy(self, names: Sequence[str], room: Room, lanes: int) -> Hierarchy:
+        _, _, _, column = self.axes
         columns = min(column.extent, room.copies)
         rows = max(1, min(CHAIN, room.copies // columns))
         memories = [self.machine.memory(name) for name in names]
@@ -59,7 +66,7 @@ class LaneRules:
             for m in memories
         )
         fan_out = (
-            SpatialAxis(lane, 0, reduces=False),
+            SpatialAxis(Axis("lane", lanes, multicast=False), 0, reduces=False),
             SpatialAxis(Axis("replica", room.replicas), 0, reduces=False),
             SpatialAxis(Axis("row", rows), 0, parallel=False),
             SpatialAxis(Axis("column", columns), 1, reduces=False),
@@ -96,7 +103,9 @@ class LaneRules:
         control = control_of((body,), _along("replica", tiling.loops), lanes, self.machine)
         program = ordered(graph, op, Program(tiling.loops, tiling.buffers), self.machine, control)
         program = replace(program, buffers=before_axis(graph, op, program.loops, program.buffers, "lmm", "row"))
-        moved = movement(graph, op, program, self._hierarchy(("dram", "lmm", "reg"), Room(self.slots)), _in_store)
+        moved = movement(
+            graph, op, program, self._hierarchy(("dram", "lmm", "reg"), Room(self.slots), lanes), _in_store
+        )
         count = launches(op, program.loops)
         registers = control.per_launch(count) * count * self.machine.memory("dram").read_pj_per_byte
         return moved.pj + registers, program

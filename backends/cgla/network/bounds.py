@@ -1,0 +1,44 @@
+"""The least that lanes with memories of their own move, beside the bound for one memory of their total size.
+
+A lane computes whole outputs (reductions are not shared between lanes), and lanes share the work evenly. Let a read of
+B1 bytes depend on output loops X and Z, another of B2 bytes on Y and Z, and P lanes run over |Z| independent products.
+A lane's outputs number at least |X||Y||Z| / P, and x rows and y columns hold at most x y of them, so if every lane
+reads a share of the first operand that sums to d1 times B1 and of the second that sums to d2 times B2, then
+d1 d2 >= P / |Z|, each at least 1. Hence
+
+    bytes >= min over d1 d2 = max(1, P / |Z|) of  B1 d1 + B2 d2  +  output
+
+by the inequality of the means where both are above 1. (The isoperimetric argument of Irony, Toledo, Tiskin 2004, for
+outputs that are not split.) Windows are counted without the halo that neighbouring outputs share.
+"""
+
+from __future__ import annotations
+
+import math
+
+from mapper.bounds import op_bound_bytes, touched_elements
+from mapper.dtypes import bytes_of
+from mapper.ir import Graph, Op
+
+__all__ = ["lane_bound_bytes"]
+
+
+def lane_bound_bytes(graph: Graph, op: Op, lanes: int, memory_bytes: int) -> int:
+    """Bytes that `lanes` lanes exchange with the backing store; `memory_bytes` is local memory of all together."""
+    shared = op_bound_bytes(graph, op, memory_bytes)
+    if op.combiner is None or len(op.reads) < 2:
+        return shared.bytes
+    sizes = [bytes_of(touched_elements(graph, op, r), graph.tensor(r.tensor).dtype) for r in op.reads]
+    at, other = sorted(range(len(sizes)), key=lambda number: (-sizes[number], number))[:2]
+    first, second = (op.reads[number].loops & op.output_loops for number in (at, other))
+    if not (first - second and second - first):
+        return shared.bytes
+    products = math.prod(op.extents[name] for name in first & second)
+    rest = max(0, shared.compulsory_bytes - sizes[at] - sizes[other])
+    return max(shared.bytes, math.floor(_split(sizes[at], sizes[other], max(1.0, lanes / products))) + rest)
+
+
+def _split(first_bytes: float, second_bytes: float, copies: float) -> float:
+    """Least of first d1 + second d2 with d1 d2 = copies and both at least 1."""
+    best = min(max(math.sqrt(copies * second_bytes / first_bytes), 1.0), copies)
+    return first_bytes * best + second_bytes * copies / best

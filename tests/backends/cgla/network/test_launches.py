@@ -1,0 +1,105 @@
+"""Launches by hand counts: which loops a launch covers, what it writes, and the least that lanes move."""
+
+from itertools import product
+from math import ceil, prod
+
+import pytest
+
+from mapper import machines
+from mapper.backends.cgla.network.bounds import lane_bound_bytes
+from mapper.backends.cgla.network.launches import Control, launches, ordered
+from mapper.index import loop
+from mapper.ir import Access, Combiner, Graph, Loop, Op, Tensor
+from mapper.mapping import WRITTEN, Buffer, TileLoop
+from mapper.scalar import Arg, Call
+from mapper.tiling.program import Program
+
+MACHINE = machines.resolve("imax3")
+
+
+def matmul(m: int, n: int, k: int) -> tuple[Graph, Op]:
+    tensors = (Tensor("a", (m, k), "float32", "input"), Tensor("b", (k, n), "float32", "weight"),
+               Tensor("c", (m, n), "float32"))  # fmt: skip
+    reads = (Access("a", (loop("m"), loop("k"))), Access("b", (loop("k"), loop("n"))))
+    op = Op("mm", "MatMul", (Loop("m", m), Loop("n", n), Loop("k", k)), reads, Access("c", (loop("m"), loop("n"))),
+            Call("mul", (Arg(0), Arg(1))), Combiner("sum", "float32"))  # fmt: skip
+    graph = Graph("g", tensors, (op,), ("a",), ("c",))
+    return graph, op
+
+
+@pytest.mark.parametrize(("loops", "expected"), [
+    ([("m", 1, 8), ("n", 1, 6), ("k", 1, 4)], 8),
+    ([("k", 1, 4), ("m", 1, 8), ("n", 1, 6)], 4),
+    ([("m", 3, 3), ("k", 1, 4), ("n", 1, 6), ("m", 1, 3)], 3 * 4),
+    ([("m", 3, 3), ("n", 1, 6), ("k", 1, 4), ("m", 1, 3)], 3 * 6),
+    ([("n", 1, 6), ("k", 1, 4)], 1),
+])  # fmt: skip
+def test_a_launch_covers_the_two_innermost_counting_loops(loops, expected: int) -> None:
+    _, op = matmul(8, 6, 4)
+    assert launches(op, tuple(TileLoop(*each) for each in loops)) == expected
+
+
+def test_loops_side_by_side_need_no_launch_of_their_own() -> None:
+    _, op = matmul(8, 6, 4)
+    side = TileLoop("m", 2, 4, "lane")
+    assert launches(op, (side, TileLoop("m", 1, 2), TileLoop("n", 1, 6), TileLoop("k", 1, 4))) == 2
+
+
+def program(m: int, n: int, k: int) -> Program:
+    loops = tuple(TileLoop(name, 1, trips) for name, trips in (("m", m), ("n", n), ("k", k)) if trips > 1)
+    return Program(loops, tuple(Buffer(at, "lmm", 0, 64) for at in (0, 1, WRITTEN)))
+
+
+def test_costly_launches_put_the_longest_loops_into_hardware() -> None:
+    graph, op = matmul(64, 48, 4)
+    found = ordered(graph, op, program(64, 48, 4), MACHINE, Control(0, 10**6))
+    assert [each.loop for each in found.loops] == ["k", "m", "n"] or [each.loop for each in found.loops] == [
+        "k",
+        "n",
+        "m",
+    ]
+    assert not [b for b in found.buffers if b.memory == "reg"]
+
+
+def test_cheap_launches_accumulate_in_registers() -> None:
+    graph, op = matmul(64, 48, 4)
+    found = ordered(graph, op, program(64, 48, 4), MACHINE, Control(0, 0))
+    assert found.loops[-1].loop == "k"
+    (kept,) = [b for b in found.buffers if b.memory == "reg"]
+    assert (kept.operand, kept.depth, kept.bytes) == (WRITTEN, 2, 4)
+
+
+def test_bytes_of_an_average_launch_are_rounded_up() -> None:
+    assert Control(100, 8).per_launch(3) == ceil((100 + 24) / 3)
+
+
+def least_by_enumeration(m: int, n: int, k: int, lanes: int) -> int:
+    """Every way of giving lanes equal rectangles of outputs: bytes of their rows, columns and outputs."""
+    best = None
+    for rows, columns in product(range(1, m + 1), range(1, n + 1)):
+        if m % rows == 0 and n % columns == 0 and (m // rows) * (n // columns) == lanes:
+            words = lanes * (rows * k + k * columns) + m * n
+            best = words if best is None else min(best, words)
+    assert best is not None
+    return 4 * best
+
+
+@pytest.mark.parametrize(
+    ("m", "n", "k", "lanes"), [(8, 8, 16, 4), (16, 4, 8, 4), (32, 2, 8, 8), (12, 6, 5, 6), (8, 8, 3, 1)]
+)
+def test_no_division_of_the_outputs_moves_less_than_the_bound(m: int, n: int, k: int, lanes: int) -> None:
+    graph, op = matmul(m, n, k)
+    bound = lane_bound_bytes(graph, op, lanes, 1 << 30)
+    assert bound <= least_by_enumeration(m, n, k, lanes)
+    assert bound >= 4 * (m * k + k * n + m * n) * (1 - 1e-9)
+
+
+def test_the_bound_is_met_by_square_parts() -> None:
+    graph, op = matmul(8, 8, 16)
+    assert lane_bound_bytes(graph, op, 4, 1 << 30) == least_by_enumeration(8, 8, 16, 4)
+
+
+def test_points_per_launch_multiply_to_the_whole() -> None:
+    _, op = matmul(8, 6, 4)
+    loops = [TileLoop(name, 1, extent) for name, extent in op.extents.items()]
+    assert launches(op, loops) * prod(each.trips for each in loops[-2:]) == op.points
