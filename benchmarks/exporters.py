@@ -53,13 +53,16 @@ class Row:
 
 def export_all(folder: Path, only: str) -> None:
     """Write the models that `folder` lacks, and what each needs bound."""
-    from minis import export
+    from minis import export, rewritten
 
     index = folder / INDEX
     known: dict[str, Any] = json.loads(index.read_text()) if index.exists() else {}
-    for name, dims in export.missing(folder, only, known):
-        known[name] = dims
-        index.write_text(json.dumps(known, indent=1, sort_keys=True))
+    for stage in (export, rewritten):
+        for name, dims in stage.missing(folder, only, known):
+            known[name] = dims
+            index.write_text(json.dumps(known, indent=1, sort_keys=True))
+            if isinstance(dims, str):
+                print(f"not exported: {name}: {dims}", file=sys.stderr)
 
 
 def models(folder: Path, only: str) -> Iterator[tuple[Path, Mapping[str, int]]]:

@@ -19,11 +19,11 @@ from mapper import dtypes
 from mapper.ir import Graph, Op, Tensor, View
 from mapper.scalar import Arg, Call, Counter, ml_info, parts
 
-from .evaluator import evaluate_model
+from .evaluator import NoReference, evaluate_model
 from .load import read_model
 from .node import Array, subgraphs
 
-__all__ = ["random_feeds", "reference_outputs", "stored_feeds"]
+__all__ = ["NoReference", "random_feeds", "reference_outputs", "stored_feeds"]
 
 
 def random_feeds(graph: Graph, seed: int) -> dict[str, Array]:
@@ -97,8 +97,8 @@ def _floats(rng: np.random.Generator, tensor: Tensor) -> Array:
     return rng.standard_normal(tensor.shape, np.float32) / math.sqrt(max(fan_in, 1))
 
 
-def reference_outputs(model: ModelProto | Path | str, feeds: Mapping[str, Array], seed: int = 0) -> dict[str, Array]:
-    """Outputs of the model by ONNX's reference evaluator, weights replaced by `feeds` (`seed` fills what it lacks)."""
+def reference_outputs(model: ModelProto | Path | str, feeds: Mapping[str, Array]) -> tuple[dict[str, Array], str]:
+    """Outputs of the model with weights replaced by `feeds`, and what evaluated it. Raises NoReference."""
     source = read_model(Path(model)) if isinstance(model, (str, Path)) else model
     replaced = ModelProto()
     replaced.CopyFrom(source)

@@ -343,6 +343,8 @@ class _Play:
         grid = np.indices([op.extents[n] for n in names], sparse=True) if names else ()
         result = cast(evaluate(op.tail, args, held[at], dict(zip(names, grid, strict=True))), dtype)
         shape = tuple(op.extents[n] for n in names)
+        if not at:  # a single number
+            return np.asarray(result).reshape(())
         found = np.zeros(self.target.shape, dtypes.numpy_type(dtype))
         where = np.broadcast_to(inside, shape)
         found[tuple(np.broadcast_to(i, shape)[where] for i in at)] = np.broadcast_to(result, shape)[where]
