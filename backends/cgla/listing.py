@@ -99,10 +99,11 @@ class Taste:
     recency: float
     order: float
     tolerance: int
+    registers: int
     jitter: Mapping[int, float]
 
     @staticmethod
-    def drawn(clusters: Clusters, draw: random.Random) -> Taste:
+    def drawn(clusters: Clusters, draw: random.Random, registers: int) -> Taste:
         noise = draw.uniform(0.0, 2.0)
         return Taste(
             depth=draw.choice((0.0, 0.3, 0.6, 1.0, 2.0)),
@@ -110,12 +111,13 @@ class Taste:
             recency=draw.choice((0.0, 0.5, 1.0, 3.0)),
             order=draw.choice((0.0, 0.05, 0.3, 2.0)),
             tolerance=draw.randint(8, REGISTERS),
+            registers=registers,
             jitter={c: draw.uniform(0.0, noise) for c in clusters.members},
         )
 
     def varied(self, clusters: Clusters, draw: random.Random) -> Taste:
         """This taste with one weight and the jitter drawn anew."""
-        other = Taste.drawn(clusters, draw)
+        other = Taste.drawn(clusters, draw, self.registers)
         name = draw.choice(("depth", "pressure", "recency", "order", "tolerance"))
         return replace(self, jitter=other.jitter, **{name: getattr(other, name)})
 
@@ -130,13 +132,16 @@ class _State:
     row: list[int] = field(default_factory=list)  # nodes of the row being filled
 
 
-def first_plans(body: Body, bounds: Bounds, *, restarts: int, seed: int) -> Iterator[RowPlan]:
-    """Plans of the restarts that succeed, in order. Every other restart varies the best taste so far."""
+def first_plans(
+    body: Body, bounds: Bounds, *, restarts: int, seed: int, registers: int = REGISTERS
+) -> Iterator[RowPlan]:
+    """Plans of the restarts that succeed, in order. Every other restart varies the best taste so far. With more
+    `registers` than there are, plans that :mod:`.repair` may mend."""
     clusters = Clusters(body)
     draw = random.Random(seed)
     best: tuple[int, Taste] | None = None
     for restart in range(restarts):
-        taste = best[1].varied(clusters, draw) if best and restart % 2 else Taste.drawn(clusters, draw)
+        taste = best[1].varied(clusters, draw) if best and restart % 2 else Taste.drawn(clusters, draw, registers)
         plan = _schedule(body, bounds, clusters, taste)
         if plan is None:
             continue
@@ -170,7 +175,7 @@ def _fill_row(
             return
         best = max(ready, key=lambda c: (_score(body, bounds, clusters, state, c, height, taste), -c))
         row = [*state.row, *clusters.members[best]]
-        if not _starts_too_much(body, state, row, taste) and _row_is_legal(body, clusters, row, state):
+        if not _starts_too_much(body, state, row, taste) and _row_is_legal(body, clusters, row, state, taste.registers):
             state.row = row
             state.height_of.update(dict.fromkeys(clusters.members[best], height))
             del left[best]
@@ -212,12 +217,12 @@ def _score(
     )
 
 
-def _row_is_legal(body: Body, clusters: Clusters, row: Sequence[int], state: _State) -> bool:
+def _row_is_legal(body: Body, clusters: Clusters, row: Sequence[int], state: _State, registers: int) -> bool:
     kinds = [body.kind(i) for i in row]
     if kinds.count("exe") > COLUMNS or kinds.count("cex") > COLUMNS:
         return False
     above = len(_above(body, row, state.waiting)) + len(_constants(body, clusters, row))
-    if above > REGISTERS or len(_here(body, clusters, row, state)) > REGISTERS:
+    if above > registers or len(_here(body, clusters, row, state)) > registers:
         return False
     return all(kind == "exe" for kind in kinds) or arrange(body, row, clusters.forced_folds, row=1) is not None
 

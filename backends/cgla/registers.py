@@ -72,6 +72,18 @@ def count_hops(body: Body, plan: RowPlan) -> int:
     return sum(max(0, last_read(body, plan, v) - plan.row_of[v] + 1) for v in body.values)
 
 
+def excess(body: Body, plan: RowPlan) -> dict[int, int]:
+    """Row -> registers that it lacks, for the rows that lack any."""
+    demand = _Demand.of(body, plan)
+    held: dict[int, int] = defaultdict(int)
+    for per_row in (demand.fresh, demand.passing, demand.hosts):
+        for row, items in per_row.items():
+            held[row] += len(items)
+    for i in body.values:
+        held[plan.row_of[i]] += body.kind(i) == "load" and last_read(body, plan, i) < plan.row_of[i]
+    return {row: count - len(CELLS) for row, count in sorted(held.items()) if count > len(CELLS)}
+
+
 def route(body: Body, plan: RowPlan, layouts: Mapping[int, Layout]) -> tuple[RegisterUse, ...] | Stuck:
     """Registers for every value and host constant, or the row where none are left."""
     demand = _Demand.of(body, plan)

@@ -10,7 +10,7 @@ any free one. So the model decides
 
 for a fixed number of rows. With at[i, r] = below[i, r] - below[i, r - 1], every constraint is one method of
 :class:`RowModel`, with its inequality in the docstring. All of them hold for every legal placement (rules 1-16, and
-17 where the share is enforced), so an infeasible model is a proof; `interchangeable` copies are put in order, which
+17 where the share is enforced), so an infeasible model is a proof; `orbits` puts symmetric nodes in order, which
 loses no placement up to renaming. A feasible plan may still fail in :mod:`.columns` or :mod:`.registers`: transit
 blocks, shared selector indices and address compatibility are only counted here.
 
@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 from mapper.solver import Expression, Limits, Solution, solve
@@ -32,7 +31,8 @@ from .memory import limit_columns
 from .order import RowOrder, Spans
 from .rules import COLUMNS, REGISTERS, ROWS, Body, Read
 
-Objective = Literal["none", "hops", "early", "late"]
+Objective = Literal["none", "hops", "early", "late", "excess"]
+EXCESS_PRICE = 40  # of a register too many, in live values
 _Difference = tuple[Expression, Expression, Expression]  # produced, used, slack
 
 
@@ -56,11 +56,12 @@ class RowModel(RowOrder):
         *,
         objective: Objective = "none",
         nogoods: Iterable[frozenset[int]] = (),
-        interchangeable: Iterable[Sequence[int]] = (),
+        orbits: Iterable[Sequence[int]] = (),
     ) -> None:
         super().__init__(body, rows, spans)
         if self.trivially_infeasible:
             return
+        self.excess: list[Expression] | None = [] if objective == "excess" else None
         self.fold = {e: self.model.flag(f"fold{e}") for e in body.store_of if self._is_open(e)}
         self.direct = self._direct_variables()
         self._precedence()
@@ -73,14 +74,16 @@ class RowModel(RowOrder):
         self._registers(live)
         for nogood in nogoods:
             self._forbid(nogood)
-        for copies in interchangeable:
-            self._order_copies(copies)
+        for base, *images in orbits:
+            self._order_images(base, images)
         self._set_objective(objective, live)
 
     def _set_objective(self, objective: Objective, live: Mapping[int, Sequence[Expression]]) -> None:
-        """Fewest live values; or exe nodes as far up, or down, as they go, which gathers free slots at one end."""
-        if objective == "hops":
-            self.model.minimize(sum(term for terms in live.values() for term in terms))
+        """Fewest live values, after registers in excess where those are allowed; or exe nodes
+        as far up, or down, as they go, which gathers free slots at one end."""
+        if objective in ("hops", "excess"):
+            held = sum(term for terms in live.values() for term in terms)
+            self.model.minimize(held + EXCESS_PRICE * sum(self.excess or ()))
         elif objective != "none":
             exes = {g: sum(self.body.kind(i) == "exe" for i in nodes) for g, nodes in self.body.groups.items()}
             above = sum(exes[g] * var for (g, _), var in self.variables.items())
@@ -247,7 +250,11 @@ class RowModel(RowOrder):
         self._add_limit(self._constants_of_row_0(hosts), REGISTERS)
 
     def _add_limit(self, terms: Sequence[Expression], limit: int) -> None:
-        if len(terms) > limit or any(not isinstance(t, int) for t in terms):
+        """sum of terms <= limit, or limit + excess where a price is asked for it."""
+        if self.excess is not None and not all(isinstance(t, int) for t in terms):
+            self.excess.append(self.model.integer(0, len(terms)))
+            self.model.add(sum(terms) <= limit + self.excess[-1])
+        elif self.excess is None and (len(terms) > limit or any(not isinstance(t, int) for t in terms)):
             self.model.add(sum(terms) <= limit)
 
     def _constants_of_row_0(self, hosts: Mapping[int, Sequence[tuple[Expression, int]]]) -> list[Expression]:
@@ -310,11 +317,11 @@ class RowModel(RowOrder):
         for row in range(max(self.first(i) for i in nodes), min(self.last(i) for i in nodes) + 1):
             self.model.add(sum(self.at(i, row) for i in nodes) <= len(nodes) - 1)
 
-    def _order_copies(self, copies: Sequence[int]) -> None:
-        """Copies that may be exchanged come in order: below[next copy, r] <= below[copy, r]."""
-        for one, following in pairwise(copies):
+    def _order_images(self, base: int, images: Sequence[int]) -> None:
+        """No image of the base in a lower row: below[image, r] <= below[base, r]."""
+        for image in images:
             for row in range(self.rows):
-                earlier, later = self.below(one, row), self.below(following, row)
+                earlier, later = self.below(base, row), self.below(image, row)
                 if not (isinstance(earlier, int) and isinstance(later, int)):
                     self.model.add(later <= earlier)
 

@@ -1,0 +1,146 @@
+"""The state of a row search: the plan in hand, the budget, and the three questions that may be asked of the solver.
+
+Every accepted plan has been realised with columns and registers; one that cannot be becomes a no-good of the row that
+failed. A refutation of a whole model uses neither no-goods nor fixed nodes (beyond pins that the request keeps), so it
+raises the bound for every legal placement.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from mapper.request import Incumbent, Watcher, unwatched
+from mapper.solver import Limits
+
+from .bounds import Bounds
+from .order import Spans
+from .realise import Conflict, Realised, Realiser
+from .registers import count_hops
+from .rows import RowModel, RowPlan
+from .rules import ROWS, Body
+from .symmetry import orbits
+from .windows import Answer, Window, ask
+
+Effort = Literal["fast", "default", "max"]
+Engine = Literal["portfolio", "linear", "more linear"]
+EFFORT_UNITS = {"fast": 3.0, "default": 30.0, "max": 160.0}
+CALL_COST = 0.05  # effort charged for building a model, so that many tiny searches end too
+WORKERS = 8  # subsolvers of the portfolio, which take turns on one core
+# One subsolver that leans on the linear relaxation refutes far larger models than the portfolio, and finds less.
+ENGINES: Mapping[Engine, tuple[int, tuple[tuple[str, Any], ...]]] = {
+    "portfolio": (WORKERS, ()),
+    "linear": (1, ()),
+    "more linear": (1, (("linearization_level", 2),)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRequest:
+    """What is asked: at most `rows_limit` rows; `pins` keeps or drops the positions asked for in the body;
+    `enforce_share` demands that every region of known need gets its share of local memory; `wall_seconds` is a
+    safety net that is not deterministic; `watch` is shown plans with fewer rows and higher bounds."""
+
+    rows_limit: int = ROWS
+    effort: Effort = "default"
+    seed: int = 0
+    pins: Literal["keep", "drop"] = "drop"
+    enforce_share: bool = True
+    wall_seconds: float | None = None
+    watch: Watcher = unwatched
+
+
+@dataclass
+class Search:
+    """The state of one run."""
+
+    body: Body
+    bounds: Bounds
+    realiser: Realiser
+    request: KernelRequest
+    best: Realised
+    floor: int  # rows that are needed without any search
+    bound: int  # the same, raised by refutations
+    budget: float
+    deadline: float | None
+    fixed_rows: Mapping[int, int]
+    nogoods: list[frozenset[int]] = field(default_factory=list)
+    calls: int = 0
+    interrupted: bool = False
+    wall_limited: bool = False
+
+    @property
+    def rows(self) -> int:
+        return self.best.plan.rows
+
+    @cached_property
+    def orbits(self) -> tuple[tuple[int, ...], ...]:
+        """Symmetric nodes, for whole models; none are left where positions are kept."""
+        return () if self.fixed_rows else orbits(self.body)
+
+    def limits(self, effort: float, engine: Engine = "portfolio") -> Limits:
+        self.calls += 1
+        workers, parameters = ENGINES[engine]
+        wall = None if self.deadline is None else self.deadline - time.monotonic()
+        left = max(self.budget, 0.01)
+        return Limits(min(effort, left), workers, self.request.seed + self.calls, wall, parameters=parameters)
+
+    def charge(self, answer: Answer) -> None:
+        """Takes the answer's effort off the budget; a stop from outside ends it."""
+        self.interrupted |= answer.interrupted
+        self.wall_limited |= answer.wall_limited or (self.deadline is not None and time.monotonic() > self.deadline)
+        stopped = self.interrupted or self.wall_limited
+        self.budget = 0.0 if stopped else self.budget - answer.effort - CALL_COST
+
+    def accept(self, answer: Answer, *, hops: bool = True) -> bool:
+        """Realise a found plan and keep it unless it is worse in rows, then `hops`; a row that fails is a no-good."""
+        if answer.plan is None:
+            return False
+        realised = self.realiser.realise(answer.plan)
+        if isinstance(realised, Conflict):
+            if realised.nodes:
+                self.nogoods.append(realised.nodes)
+            return False
+        if realised.plan.rows > self.rows or (hops and self._hops_rise(realised.plan)):
+            return False
+        fewer = realised.plan.rows < self.rows
+        self.best = realised
+        if fewer:
+            self.show()
+        return True
+
+    def show(self) -> None:
+        """The present rows and what is proven of them, for whoever watches."""
+        self.request.watch(Incumbent("rows", self.rows, self.bound))
+
+    def _hops_rise(self, plan: RowPlan) -> bool:
+        return plan_cost(self.body, plan) > plan_cost(self.body, self.best.plan)
+
+    def move(self, move: Callable[..., Answer], window: Window, limits: Limits) -> Answer:
+        """A squeezed or polished window of the plan in hand."""
+        nogoods, fixed = tuple(self.nogoods), frozenset(self.fixed_rows)
+        answer: Answer = move(self.body, self.bounds, self.best.plan, window, limits, nogoods, fixed)
+        self.charge(answer)
+        return answer
+
+    def whole(self, rows: int, effort: float, engine: Engine) -> Answer:
+        """The whole model at `rows` rows; a refutation of the least open count raises the bound."""
+        spans = whole_spans(self.body, self.bounds, rows, self.fixed_rows)
+        answer = ask(RowModel(self.body, rows, spans, orbits=self.orbits), self.limits(effort, engine))
+        self.charge(answer)
+        if answer.status == "refuted":
+            self.bound = max(self.bound, rows + 1)
+            self.show()
+        return answer
+
+
+def plan_cost(body: Body, plan: RowPlan) -> tuple[int, int]:
+    """(rows, hops)."""
+    return plan.rows, count_hops(body, plan)
+
+
+def whole_spans(body: Body, bounds: Bounds, rows: int, fixed: Mapping[int, int]) -> Spans:
+    return {i: (fixed[i], fixed[i]) if i in fixed else bounds.span(i, rows) for i in body.ids}
