@@ -6,13 +6,12 @@ attention as two products around a softmax. Where it is a chain of standard oper
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from onnx import AttributeProto, helper
 
-from mapper.index import Gathered, Index, constant, loop
+from mapper.index import Index, loop
 from mapper.ir import Access, Combiner, Loop
 from mapper.scalar import Acc, Cast, Counter, Scalar
 
@@ -25,7 +24,6 @@ from .node import Node
 from .normalise import layer_normalise, rms_normalise
 from .opaque import send_to_host
 from .products import fused_matmul
-from .reductions import softmax_over
 
 __all__ = ["TABLE"]
 
@@ -162,200 +160,8 @@ def _field(byte: Scalar, position: Scalar, bits: int) -> Scalar:
     return call("bit_and", call("shift_right", wide, shift), (1 << bits) - 1)
 
 
-# Attention ---------------------------------------------------------------------------------------------------------
-
-
-def multi_head(c: Context, node: Node) -> None:
-    """MultiHeadAttention on [batch, sequence, heads * size] operands, bias added first, past keys in front."""
-    query, key, value, bias = (node.input(i) for i in range(4))
-    heads = node.int("num_heads", 1)
-    if not key or not value or any(node.input(i) for i in range(4, 8)) or len(c.shape(query)) != 3:
-        return send_to_host(c, node)
-    out = c.output(
-        node, 0, (*c.shape(query)[:2], c.shape(value)[-1] if len(c.shape(value)) == 3 else 0), c.dtype(query)
-    )
-    if bias:
-        offset, parts = 0, []
-        for name, label in ((query, "q"), (key, "k"), (value, "v")):
-            parts.append(_biased(c, node, name, bias, offset, label))
-            offset += c.shape(name)[-1]
-        query, key, value = parts
-    causal = bool(node.int("unidirectional"))
-    _attend(c, node, query, key, value, out, heads, heads, causal)
-    return None
-
-
-def _biased(c: Context, node: Node, x: str, bias: str, offset: int, label: str) -> str:
-    out = c.temporary(node, label, c.shape(x), c.dtype(x))
-    b, m, n = loop("b"), loop("m"), loop("n")
-    reads = Reads(c)
-    body = call("add", reads(x, (b, m, n)), reads(bias, (n + offset,)))
-    loops = tuple(Loop(name, e) for name, e in zip("bmn", c.shape(x), strict=True))
-    c.nest(node, loops, reads, Access(out, (b, m, n)), body, label=label)
-    return out
-
-
-def _attend(
-    c: Context, node: Node, query: str, key: str, value: str, out: str, heads: int, key_heads: int, causal: bool
-) -> None:
-    """softmax(scale * q k^T) v per head, on [batch, sequence, heads * size]; several heads may share a key head."""
-    batch, steps, width = c.shape(query)
-    memory, size, dtype = c.shape(key)[1], width // heads, c.dtype(query)
-    value_size, share = c.shape(value)[2] // key_heads, heads // key_heads
-    scale = node.float("scale") or 1 / math.sqrt(size)
-    scores = c.temporary(node, "scores", (batch, heads, steps, memory), accumulator(dtype))
-    b, h, m, n, k = (loop(x) for x in "bhmnk")
-    reads = Reads(c)
-    left = computed(reads(query, (b, m, h * size + k)), dtype)
-    right = computed(reads(key, (b, n, (h // share) * size + k)), dtype)
-    total = call("mul", Acc(), scale)
-    if causal:
-        seen = call("less_equal", Counter("n"), call("add", Counter("m"), memory - steps))
-        total = call("where", seen, total, -math.inf)
-    loops = tuple(Loop(x, e) for x, e in zip("bhmnk", (batch, heads, steps, memory, size), strict=True))
-    combiner = Combiner("sum", accumulator(dtype))
-    c.nest(
-        node, loops, reads, Access(scores, (b, h, m, n)), call("mul", left, right), combiner, total,
-        label="scores", counted=True,
-    )  # fmt: skip
-    weights = c.temporary(node, "weights", c.shape(scores), c.dtype(scores))
-    softmax_over(c, node, scores, weights, (3,))
-    reads = Reads(c)
-    product = call(
-        "mul", reads(weights, (b, h, m, n)), computed(reads(value, (b, n, (h // share) * value_size + k)), dtype)
-    )
-    loops = tuple(Loop(x, e) for x, e in zip("bhmkn", (batch, heads, steps, value_size, memory), strict=True))
-    c.nest(node, loops, reads, Access(out, (b, m, h * value_size + k)), product, combiner, label="mix", counted=True)
-
-
-def attention(c: Context, node: Node) -> None:
-    """Attention: one projection to q, k and v, then heads."""
-    x, w, bias = node.input(0), node.input(1), node.input(2)
-    if any(node.input(i) for i in range(3, 7)) or node.has("qkv_hidden_sizes") or node.int("do_rotary"):
-        return send_to_host(c, node)
-    batch, steps, width = c.shape(x)
-    hidden = c.shape(w)[1] // 3
-    out = c.output(node, 0, (batch, steps, hidden), c.dtype(x))
-    q, k, v = (_projected(c, node, x, w, bias, i * hidden, hidden, label) for i, label in enumerate("qkv"))
-    _attend(c, node, q, k, v, out, node.int("num_heads", 1), node.int("num_heads", 1), bool(node.int("unidirectional")))
-    return None
-
-
-def _projected(c: Context, node: Node, x: str, w: str, bias: str, offset: int, hidden: int, label: str) -> str:
-    batch, steps, width = c.shape(x)
-    out = c.temporary(node, label, (batch, steps, hidden), c.dtype(x))
-    b, m, n, k = (loop(i) for i in "bmnk")
-    reads = Reads(c)
-    product = call("mul", computed(reads(x, (b, m, k)), c.dtype(x)), computed(reads(w, (k, n + offset)), c.dtype(w)))
-    tail = call("add", Acc(), computed(reads(bias, (n + offset,)), c.dtype(bias))) if bias else None
-    loops = tuple(Loop(i, e) for i, e in zip("bmnk", (batch, steps, hidden, width), strict=True))
-    combiner = Combiner("sum", accumulator(c.dtype(x)))
-    c.nest(node, loops, reads, Access(out, (b, m, n)), product, combiner, tail, label=label, counted=True)
-    return out
-
-
-def group_query(c: Context, node: Node) -> None:
-    """GroupQueryAttention with separate q, k, v: past keys in front, causal, rotary embedding left to the host."""
-    query, key, value, past_key, past_value = (node.input(i) for i in range(5))
-    heads, key_heads = node.int("num_heads", 1), node.int("kv_num_heads", 1)
-    unusual = node.int("do_rotary") or node.float("softcap") or node.int("local_window_size", -1) > 0
-    if not key or not value or unusual or node.int("smooth_softmax") or c.dtype(query) == "bfloat16":
-        return send_to_host(c, node)
-    dtype = c.dtype(query)
-    new_key = _present(c, node, key, past_key, key_heads, 1, "key")
-    new_value = _present(c, node, value, past_value, key_heads, 2, "value")
-    out = c.output(node, 0, c.shape(query), dtype)
-    _attend_cached(c, node, query, new_key, new_value, out, heads, key_heads)
-    return None
-
-
-def _present(c: Context, node: Node, fresh: str, past: str, heads: int, position: int, label: str) -> str:
-    """past [batch, heads, before, size] and new [batch, steps, heads * size] as one cache."""
-    batch, steps, width = c.shape(fresh)
-    size, before = width // heads, c.shape(past)[2] if past else 0
-    shape = (batch, heads, before + steps, size)
-    dtype = c.dtype(fresh)
-    wanted = bool(node.output(position))
-    out = c.output(node, position, shape, dtype) if wanted else c.temporary(node, label, shape, dtype)
-    b, h, n, k = (loop(x) for x in "bhnk")
-    reads, late = Reads(c), loop("n") - before
-    new = reads(fresh, (b, late, h * size + k), (late,) if before else ())
-    body = new
-    if before:
-        old = reads(past, (b, h, n, k), (before - 1 - n,))
-        body = call("where", call("less", Counter("n"), before), old, new)
-    loops = tuple(Loop(x, e) for x, e in zip("bhnk", shape, strict=True))
-    c.nest(node, loops, reads, Access(out, (b, h, n, k)), body, label=label)
-    return out
-
-
-def _attend_cached(
-    c: Context, node: Node, query: str, key: str, value: str, out: str, heads: int, key_heads: int
-) -> None:
-    """As :func:`_attend`, causal, with keys and values as [batch, heads, memory, size]."""
-    flat_key, flat_value = (_flattened(c, node, name, label) for name, label in ((key, "keys"), (value, "values")))
-    _attend(c, node, query, flat_key, flat_value, out, heads, key_heads, causal=True)
-
-
-def _flattened(c: Context, node: Node, cache: str, label: str) -> str:
-    """[batch, heads, memory, size] as [batch, memory, heads * size]."""
-    batch, heads, memory, size = c.shape(cache)
-    out = c.temporary(node, label, (batch, memory, heads * size), c.dtype(cache))
-    b, h, n, k = (loop(x) for x in "bhnk")
-    reads = Reads(c)
-    body = reads(cache, (b, h, n, k))
-    loops = tuple(Loop(x, e) for x, e in zip("bhnk", c.shape(cache), strict=True))
-    c.nest(node, loops, reads, Access(out, (b, n, h * size + k)), body, label=label)
-    return out
-
-
-def rotary(c: Context, node: Node) -> None:
-    """RotaryEmbedding: pairs (x1, x2) of a head turn by the angle of their position.
-
-    y1 = x1 cos - x2 sin, y2 = x2 cos + x1 sin; pairs are halves of the head, or neighbours when interleaved.
-    """
-    x, positions, cos, sin = node.inputs[:4]
-    shape = c.shape(x)
-    if node.int("rotary_embedding_dim") or node.int("is_packed_batching"):
-        return send_to_host(c, node)
-    half = c.shape(cos)[1]
-    if len(shape) == 3 and shape[2] % (2 * half) == 0:
-        index: tuple[Index, ...] = (loop("b"), loop("s"), loop("h") * (2 * half))
-        extents = (shape[0], shape[1], shape[2] // (2 * half))
-    elif len(shape) == 4 and shape[3] == 2 * half:
-        index, extents = (loop("b"), loop("h"), loop("s"), constant(0)), (shape[0], shape[2], shape[1])
-    else:
-        raise ModelError(f"RotaryEmbedding of {list(shape)} by angles {list(c.shape(cos))}", node.name)
-    _rotate(c, node, (x, positions, cos, sin), index, (*extents, half))
-    return None
-
-
-def _rotate(c: Context, node: Node, names: Sequence[str], index: Sequence[Index], extents: Sequence[int]) -> None:
-    x, positions, cos, sin = names
-    out, (batch, steps, heads, half) = c.output(node, 0, c.shape(x), c.dtype(x)), extents
-    b, s, i, side = loop("b"), loop("s"), loop("i"), loop("side")
-    reads = Reads(c)
-    single = len(c.shape(positions)) < 2
-    at = (constant(0),) * len(c.shape(positions)) if single else (b, s)
-    turn = Index(((Gathered(reads.position(positions, at), c.shape(cos)[0]), 1),)) + (s if single else 0)
-    guards = (turn, c.shape(cos)[0] - 1 - turn) if single else ()
-    interleaved = bool(node.int("interleaved"))
-
-    def element(which: Index) -> tuple[Index, ...]:
-        return (*index[:-1], index[-1] + (i * 2 + which if interleaved else which * half + i))
-
-    own, other = reads(x, element(side)), reads(x, element(1 - side))
-    c_at, s_at = reads(cos, (turn, i), guards), reads(sin, (turn, i), guards)
-    sign = call("where", call("equal", Counter("side"), 0), -1.0, 1.0)
-    body = call("add", call("mul", own, c_at), call("mul", sign, call("mul", other, s_at)))
-    loops = tuple(Loop(n, e) for n, e in zip(("b", "s", "h", "side", "i"), (batch, steps, heads, 2, half), strict=True))
-    c.nest(node, loops, reads, Access(out, element(side)), body)
-
-
 TABLE: Mapping[str, Callable[[Context, Node], None]] = {
     "Gelu": _unary(gelu), "BiasGelu": _unary(gelu), "FastGelu": _unary(lambda x: gelu(x, approximate=True)),
     "QuickGelu": quick_gelu, "FusedMatMul": fused_matmul, "SkipLayerNormalization": skip_norm,
     "SkipSimplifiedLayerNormalization": skip_norm, "FusedConv": fused_conv, "MatMulNBits": matmul_bits,
-    "MultiHeadAttention": multi_head, "Attention": attention, "GroupQueryAttention": group_query,
-    "RotaryEmbedding": rotary,
 }  # fmt: skip

@@ -10,6 +10,7 @@ from . import (
     einsum,
     elementwise,
     gather,
+    heads,
     microsoft,
     movement,
     normalise,
@@ -36,7 +37,7 @@ STANDARD: Mapping[str, Lowering] = {
 }  # fmt: skip
 # older exporters put these in com.microsoft with the meaning they have in ai.onnx
 _SHARED = ("QuantizeLinear", "DequantizeLinear", "Trilu", "SimplifiedLayerNormalization")
-MICROSOFT: Mapping[str, Lowering] = {**{name: STANDARD[name] for name in _SHARED}, **microsoft.TABLE}
+MICROSOFT: Mapping[str, Lowering] = {**{name: STANDARD[name] for name in _SHARED}, **microsoft.TABLE, **heads.TABLE}
 LOWERINGS: Mapping[str, Mapping[str, Lowering]] = {"": STANDARD, "com.microsoft": MICROSOFT}
 
 
