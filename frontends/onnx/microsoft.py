@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from onnx import AttributeProto, helper
 
-from mapper.index import Index, loop
+from mapper.index import Gathered, Index, loop
 from mapper.ir import Access, Combiner, Loop
 from mapper.scalar import Acc, Cast, Counter, Scalar
 
@@ -19,7 +19,7 @@ from .context import Context, Reads
 from .conv import bias_of, conv_nest, grouped
 from .elementwise import gelu, swish
 from .errors import ModelError
-from .nests import accumulator, call, computed, pointwise
+from .nests import accumulator, call, computed, identity, loops_over, names_of, pointwise
 from .node import Node
 from .normalise import layer_normalise, rms_normalise
 from .opaque import send_to_host
@@ -151,6 +151,38 @@ def matmul_bits(c: Context, node: Node) -> None:
     return None
 
 
+def gather_blocks(c: Context, node: Node) -> None:
+    """GatherBlockQuantized: rows of a table in blocks of integers, (q - zero) * scale; only the rows asked for move.
+
+    Tables are 4-bit, or bytes that hold 8 / `bits` integers each, low bits first.
+    """
+    table, indices, scales, zeros = (node.input(i) for i in range(4))
+    shape, picks = c.shape(table), c.shape(indices)
+    packed = c.dtype(table) == "uint8" and node.int("bits", 4) < 8
+    per_byte, rank = 8 // node.int("bits", 4) if packed else 1, len(shape)
+    axis, block = node.int("quantize_axis", 1) % rank, node.int("block_size", 128)
+    if node.int("gather_axis") != 0 or axis != rank - 1 or rank < 2:
+        return send_to_host(c, node)
+    width = shape[-1] * per_byte
+    out = c.output(node, 0, (*picks, *shape[1:-1], width), c.dtype(scales))
+    reads, at = Reads(c), identity(len(picks) + rank - 1)
+    row = Index(((Gathered(reads.position(indices, at[: len(picks)]), shape[0]), 1),))
+    inner, last, column = at[len(picks) : -1], at[-1], Counter(names_of(len(at))[-1])
+    element = reads(table, (row, *inner, last // per_byte))
+    value: Scalar = Cast("int32", element)
+    zero: Scalar | int = 1 << (node.int("bits", 4) - 1) if packed else 0
+    if packed:
+        value = _field(element, call("mod", column, per_byte), node.int("bits", 4))
+    if zeros:
+        block_number = call("floor", call("div", column, float(block)))
+        read = reads(zeros, (row, *inner, (last // block) // per_byte))
+        zero = _field(read, call("mod", block_number, per_byte), node.int("bits", 4)) if packed else Cast("int32", read)
+    scale = computed(reads(scales, (row, *inner, last // block)), c.dtype(scales))
+    body = call("mul", Cast("float32", call("sub", value, zero)), scale)
+    c.nest(node, loops_over(c.shape(out)), reads, Access(out, at), body)
+    return None
+
+
 def _field(byte: Scalar, position: Scalar, bits: int) -> Scalar:
     """Bit field `position` of a byte, as int32."""
     wide = Cast("int32", byte)
@@ -164,4 +196,5 @@ TABLE: Mapping[str, Callable[[Context, Node], None]] = {
     "Gelu": _unary(gelu), "BiasGelu": _unary(gelu), "FastGelu": _unary(lambda x: gelu(x, approximate=True)),
     "QuickGelu": quick_gelu, "FusedMatMul": fused_matmul, "SkipLayerNormalization": skip_norm,
     "SkipSimplifiedLayerNormalization": skip_norm, "FusedConv": fused_conv, "MatMulNBits": matmul_bits,
+    "GatherBlockQuantized": gather_blocks, "TransposeMatMul": fused_matmul,
 }  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from onnx import defs
 
 from . import gather, movement, scatter, sources
+from .contrib import BODIES
 from .control import CONTROL
 from .opaque import REASONS
 from .sequences import SEQUENCES
@@ -22,7 +23,7 @@ MEANING: dict[Claim, str] = {
     "fabric": "loop nests on the fabric",
     "movement": "views and loop nests that only move data",
     "reading": "resolved while the model is read (shapes, branches, loops, sequences)",
-    "body": "loop nests by the function body with which ONNX defines it",
+    "body": "loop nests by the function body that defines it",
     "host": "runs on the host, its bytes charged",
 }
 _MOVES = frozenset((*movement.TABLE, *gather.TABLE, *scatter.TABLE, *sources.TABLE, "Resize", "Upsample", "Identity"))
@@ -50,8 +51,9 @@ def _rows() -> list[tuple[str, int, Claim, str]]:
         reason = REASONS.get(schema.name, "it has no loop-nest form here") if kind == "host" else ""
         rows.append((name, schema.since_version, kind, reason))
     known = {name for name, _, _, _ in rows}
-    extra = [f"com.microsoft.{name}" for name in LOWERINGS["com.microsoft"]]
-    rows += [(name, 1, "fabric", "") for name in extra if name not in known]
+    fused: dict[str, Claim] = {name: "body" for name in BODIES}
+    fused |= {name: "fabric" for name in LOWERINGS["com.microsoft"]}
+    rows += [(f"com.microsoft.{name}", 1, kind, "") for name, kind in fused.items() if name not in known]
     return sorted(rows)
 
 

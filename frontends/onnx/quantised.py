@@ -17,12 +17,12 @@ from .context import Context, Reads
 from .conv import centring, conv_nest, grouped, padding_value
 from .elementwise import cast_to
 from .errors import ModelError
-from .nests import axis_of, call, computed, identity, loops_over
+from .nests import axis_of, broadcast, call, computed, identity, loops_over, spread
 from .node import Node, dtype_name
 from .opaque import send_to_host
 from .products import integer_product, matmul_shape
 
-__all__ = ["TABLE"]
+__all__ = ["MICROSOFT", "TABLE"]
 
 
 def _scale_index(c: Context, node: Node, scale: str, at: Sequence[Index], shape: Sequence[int]) -> tuple[Index, ...]:
@@ -140,6 +140,42 @@ def qlinear_conv(c: Context, node: Node) -> None:
     )  # fmt: skip
 
 
+def _elementwise(count: int, body: Callable[..., Scalar]) -> Callable[[Context, Node], None]:
+    """QLinearAdd and its like: (x, scale, zero) times `count` and the output's scale and zero, in one nest."""
+
+    def lower(c: Context, node: Node) -> None:
+        names = [node.input(3 * i) for i in range(count)]
+        scale, zero = node.input(3 * count), node.input(3 * count + 1)
+        shape = broadcast(c, *names)
+        out = c.output(node, 0, shape, c.dtype(names[0]))
+        reads, at = Reads(c), identity(len(shape))
+
+        def number(name: str) -> Scalar:
+            return reads(name, tuple(constant(0) for _ in c.shape(name)))
+
+        values = []
+        for i, name in enumerate(names):
+            value: Scalar = Cast("int32", reads(name, spread(c.shape(name), at, shape)))
+            if node.input(3 * i + 2):
+                value = call("sub", value, Cast("int32", number(node.input(3 * i + 2))))
+            values.append(call("mul", Cast("float32", value), number(node.input(3 * i + 1))))
+        result = call("div", body(node, *values), number(scale))
+        final = requantised(result, number(zero) if zero else None, c.dtype(names[0]))
+        c.nest(node, loops_over(shape), reads, Access(out, at), final)
+
+    return lower
+
+
+def _leaky(node: Node, x: Scalar) -> Scalar:
+    return call("where", call("less", x, 0.0), call("mul", x, node.float("alpha", 0.01)), x)
+
+
+MICROSOFT: Mapping[str, Callable[[Context, Node], None]] = {
+    "QLinearAdd": _elementwise(2, lambda node, a, b: call("add", a, b)),
+    "QLinearMul": _elementwise(2, lambda node, a, b: call("mul", a, b)),
+    "QLinearSigmoid": _elementwise(1, lambda node, x: call("sigmoid", x)),
+    "QLinearLeakyRelu": _elementwise(1, _leaky),
+}  # fmt: skip
 TABLE: Mapping[str, Callable[[Context, Node], None]] = {
     "QuantizeLinear": quantize, "DequantizeLinear": dequantize, "QLinearMatMul": qlinear_matmul,
     "QLinearConv": qlinear_conv,

@@ -37,7 +37,9 @@ STANDARD: Mapping[str, Lowering] = {
 }  # fmt: skip
 # older exporters put these in com.microsoft with the meaning they have in ai.onnx
 _SHARED = ("QuantizeLinear", "DequantizeLinear", "Trilu", "SimplifiedLayerNormalization")
-MICROSOFT: Mapping[str, Lowering] = {**{name: STANDARD[name] for name in _SHARED}, **microsoft.TABLE, **heads.TABLE}
+MICROSOFT: Mapping[str, Lowering] = {
+    **{name: STANDARD[name] for name in _SHARED}, **microsoft.TABLE, **heads.TABLE, **quantised.MICROSOFT,
+}  # fmt: skip
 LOWERINGS: Mapping[str, Mapping[str, Lowering]] = {"": STANDARD, "com.microsoft": MICROSOFT}
 
 
