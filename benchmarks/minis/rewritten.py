@@ -111,7 +111,7 @@ REWRITES: Mapping[tuple[str, str], Rewrite] = {
     ("llama-prefill.torchscript", "4bit-qdq"): four_bit_qdq, ("llama-decode.torchscript", "4bit"): four_bit,
     ("llama-decode.torchscript", "dynamic"): dynamic, ("llama-decode.torchscript", "optimised"): optimised,
     ("whisper-encoder.torchscript", "fused"): _fused("bart", 2, 32), ("t5.torchscript", "fused"): _fused("t5", 4, 32),
-    ("lstm.torchscript", "dynamic"): dynamic, ("convnext.torchscript", "optimised"): optimised,
+    ("convnext.torchscript", "optimised"): optimised,
     ("swin.torchscript", "fused"): _fused("swin", 2, 16), ("lfm2.torchscript", "4bit"): four_bit,
 }  # fmt: skip
 

@@ -13,13 +13,11 @@ import numpy as np
 from onnx import GraphProto
 
 from mapper.index import Index
-from mapper.ir import Access
-from mapper.scalar import Counter
 
-from .context import Context, Reads
+from .context import Context
 from .errors import ModelError
-from .movement import chosen_part
-from .nests import axis_of, call, identity, loops_over, move, names_of, pointwise
+from .joining import stack_into
+from .nests import axis_of, call, move, pointwise
 from .node import Node, Scope
 from .walk import MOST_NODES, Frame, Walk, ordered
 from .weights import declare_weight
@@ -173,14 +171,7 @@ def stack(c: Context, node: Node, parts: Sequence[str], position: int, axis: int
     axis = axis_of(axis, len(inner) + 1, node.name)
     shape = (*inner[:axis], len(parts), *inner[axis:])
     out = c.output(node, position, shape, c.dtype(parts[0]))
-    at, names = identity(len(shape)), names_of(len(shape))
-    slot, rest = at[axis], (*at[:axis], *at[axis + 1 :])
-    reads = Reads(c)
-    chosen = list(reversed(parts)) if reverse else list(parts)
-    body = chosen_part(
-        [(i + 1, reads(name, rest, (slot - i, i - slot))) for i, name in enumerate(chosen)], Counter(names[axis])
-    )
-    c.nest(node, loops_over(shape), reads, Access(out, at), body, label=f"stack{position}")
+    stack_into(c, node, parts, axis, out, f"stack{position}", reverse)
 
 
 # Scan --------------------------------------------------------------------------------------------------------------

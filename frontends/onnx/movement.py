@@ -11,11 +11,12 @@ from mapper.scalar import Const, Counter, Scalar
 
 from .context import Context, Reads
 from .errors import ModelError
+from .joining import concatenate
 from .nests import axis_of, call, identity, loops_over, move, names_of, spread
 from .node import Node
 from .opaque import send_to_host
 
-__all__ = ["TABLE", "chosen_part", "concatenate", "slice_into", "view_as"]
+__all__ = ["TABLE", "slice_into", "view_as"]
 
 # Views -------------------------------------------------------------------------------------------------------------
 
@@ -162,36 +163,6 @@ def split(c: Context, node: Node) -> None:
             out = c.output(node, position, [extent if i == axis else e for i, e in enumerate(shape)], c.dtype(x))
             slice_into(c, node, x, out, [offset if i == axis else 0 for i in range(len(shape))], [1] * len(shape))
         offset += extent
-
-
-def concatenate(c: Context, node: Node, names: Sequence[str], axis: int, out: str) -> str:
-    """One nest over the output; which input an element comes from follows from its coordinate along `axis`."""
-    shape = c.shape(out)
-    at = identity(len(shape))
-    reads, offset = Reads(c), 0
-    parts: list[tuple[int, Scalar]] = []
-    for name in names:
-        extent = c.shape(name)[axis]
-        if extent == 0:
-            continue
-        place = at[axis] - offset
-        index = [place if i == axis else a for i, a in enumerate(at)]
-        parts.append((offset + extent, reads(name, index, (place, extent - 1 - place) if len(names) > 1 else ())))
-        offset += extent
-    body = chosen_part(parts, Counter(names_of(len(shape))[axis]))
-    c.nest(node, loops_over(shape), reads, Access(out, at), body)
-    return out
-
-
-def chosen_part(parts: Sequence[tuple[int, Scalar]], counter: Scalar) -> Scalar:
-    """The first part whose end lies beyond the counter, by halving: depth grows with the logarithm."""
-    if not parts:
-        return Const(0)
-    if len(parts) == 1:
-        return parts[0][1]
-    middle = len(parts) // 2
-    condition = call("less", counter, parts[middle - 1][0])
-    return call("where", condition, chosen_part(parts[:middle], counter), chosen_part(parts[middle:], counter))
 
 
 def concat(c: Context, node: Node) -> None:

@@ -19,7 +19,7 @@ from mapper.scalar import Acc, Const, Counter, Scalar
 
 from .context import Context, Reads
 from .errors import ModelError
-from .movement import chosen_part
+from .joining import WIDEST, chosen_part, stack_into
 from .nests import accumulator, call
 from .node import Node
 from .opaque import send_to_host
@@ -290,23 +290,39 @@ def _slice_of_projection(c: Context, node: Node, cell: Cell, t: int) -> str:
     return out
 
 
+def _lstm_gate(cell: Cell, x: Scalar) -> Scalar:
+    """Gate "g" of 0 to 3 activated, once per element: i, o and f by the first function, the candidate by the second.
+
+    With the usual pair one function serves both, since tanh x = 2 sigmoid(2 x) - 1.
+    """
+    f, g, _ = cell.activations
+    last = call("equal", Counter("g"), 3)
+    if (f(x), g(x)) != (call("sigmoid", x), call("tanh", x)):
+        return call("where", last, g(x), f(x))
+    factor = call("where", last, 2.0, 1.0)
+    return call("sub", call("mul", call("sigmoid", call("mul", x, factor)), factor), call("where", last, 1.0, 0.0))
+
+
 def _lstm_step(c: Context, node: Node, cell: Cell, t: int, h: str, state: str) -> tuple[str, str]:
-    f, g, final = cell.activations
-    gates = _state_product(c, node, cell, t, h, [0, 1, 2, 3], "gates", lambda x: x)
+    f, _, final = cell.activations
     peepholes = node.input(7)
+    finish: Activation = (lambda x: x) if peepholes else (lambda x: _lstm_gate(cell, _clipped(cell, x)))
+    gates = _state_product(c, node, cell, t, h, [0, 1, 2, 3], "gates", finish)
 
     def gate(read: StepReads, number: int, at: str, peep: int) -> Scalar:
         value = read.gate(gates, number)
-        if peepholes:
-            value = call("add", value, call("mul", read.peephole(peepholes, peep), read.state(at)))
-        return f(_clipped(cell, value))
+        if not peepholes:
+            return value
+        return f(_clipped(cell, call("add", value, call("mul", read.peephole(peepholes, peep), read.state(at)))))
+
+    def candidate(read: StepReads) -> Scalar:
+        value = read.gate(gates, 3)
+        return cell.activations[1](_clipped(cell, value)) if peepholes else value
 
     def cell_state(read: StepReads) -> Scalar:
         i = gate(read, 0, state, 0)
         forget = call("sub", 1.0, i) if node.int("input_forget") else gate(read, 2, state, 2)
-        return call(
-            "add", call("mul", forget, read.state(state)), call("mul", i, g(_clipped(cell, read.gate(gates, 3))))
-        )
+        return call("add", call("mul", forget, read.state(state)), call("mul", i, candidate(read)))
 
     new = _mixed(c, node, cell, t, "c", cell_state)
     h = _mixed(c, node, cell, t, "h", lambda read: call("mul", gate(read, 1, new, 1), final(read.state(new))))
@@ -332,13 +348,33 @@ def _outputs(
         shape = (batch, steps, ways, hidden) if batch_first else (steps, ways, batch, hidden)
         out = c.output(node, 0, shape, dtype)
         flat = [(i * ways + j, states[j][i]) for i in range(steps) for j in range(ways)]
-        _gathered(c, node, flat, loops, Access(out, (b, t, d, k) if batch_first else (t, d, b, k)), "y")
+        if len(flat) > WIDEST:
+            _long(c, node, states, out, batch_first)
+        else:
+            write = Access(out, (b, t, d, k) if batch_first else (t, d, b, k))
+            _gathered(c, node, flat, loops, write, "y")
     for position, tensors in ((1, finals), (2, cells)):
         if node.output(position):
             last = (batch, ways, hidden) if batch_first else (ways, batch, hidden)
             out = c.output(node, position, last, dtype)
             write = Access(out, (b, d, k) if batch_first else (d, b, k))
             _gathered(c, node, list(enumerate(tensors)), loops[1:], write, f"y{position}")
+
+
+def _long(c: Context, node: Node, states: Sequence[Sequence[str]], out: str, batch_first: bool) -> None:
+    """All states of many steps: each direction stacked over time, in groups, then the directions joined."""
+    dtype, (batch, hidden) = c.dtype(out), c.shape(states[0][0])
+    runs = []
+    for i, parts in enumerate(states):
+        label = f"d{i}.all"
+        runs.append(c.temporary(node, label, (len(parts), batch, hidden), dtype))
+        stack_into(c, node, parts, 0, runs[-1], label)
+    t, d, b, k = (loop(n) for n in "tdbk")
+    loops = (Loop("t", len(states[0])), Loop("d", len(states)), Loop("b", batch), Loop("k", hidden))
+    reads = Reads(c)
+    chosen = [(i + 1, reads(run, (t, b, k), (d - i, i - d) if len(runs) > 1 else ())) for i, run in enumerate(runs)]
+    write = Access(out, (b, t, d, k) if batch_first else (t, d, b, k))
+    c.nest(node, loops, reads, write, chosen_part(chosen, Counter("d")), label="y")
 
 
 def _gathered(

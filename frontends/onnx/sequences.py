@@ -9,7 +9,8 @@ import numpy as np
 from .context import Context
 from .control import body_frame, results, stack
 from .errors import ModelError
-from .movement import concatenate, slice_into
+from .joining import concatenate
+from .movement import slice_into
 from .nests import axis_of
 from .node import Node, Scope
 from .walk import Walk

@@ -139,3 +139,19 @@ def test_attention_of_opset_23_counts_both_products() -> None:
                   {"q": (1, 4, 16), "k": (1, 6, 16), "v": (1, 6, 16)}, ["y"], opset=23)  # fmt: skip
     assert_equals_reference(proto)
     assert load_model(proto).macs == 2 * (2 * 4 * 6 * 8)
+
+
+def test_long_sequences_are_collected_in_groups_that_a_body_can_hold() -> None:
+    shapes = {"w": (2, 16, 3), "r": (2, 16, 4), "b": (2, 32)}
+    weights = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    lstm = node("LSTM", ["x", "w", "r", "b"], ["y", "h"], hidden_size=4, direction="bidirectional")
+    proto = model([lstm], {"x": (21, 2, 3)}, ["y", "h"], weights)
+    assert max(len(op.reads) for op in load_model(proto).nests) <= 8
+    assert_equals_reference(proto)
+
+
+def test_a_concatenation_of_many_is_joined_in_groups() -> None:
+    names = [f"x{i}" for i in range(40)]
+    proto = model([node("Concat", names, axis=1)], {name: (2, 1 + i % 3) for i, name in enumerate(names)}, ["y"])
+    assert [len(op.reads) for op in load_model(proto).nests] == [13, 13, 14, 3]
+    assert_equals_reference(proto)
