@@ -151,7 +151,11 @@ class Context:
         label: str = "",
         counted: bool = False,
     ) -> None:
-        """One loop nest; with `counted`, each of its points is a multiply-accumulate."""
+        """One loop nest; with `counted`, each of its points is a multiply-accumulate.
+
+        A single value is a loop of one turn: what is mapped onto a fabric is loops.
+        """
+        loops = loops or (Loop("one", 1),)
         name = self.op_name(f"{node.name}.{label}" if label else node.name)
         macs = math.prod(loop.extent for loop in loops) if counted else 0
         op_type = f"{node.op_type}.{label}" if label else node.op_type
