@@ -27,7 +27,7 @@ from onnx.reference.ops.op_scatter_elements import ScatterElements
 
 from .node import Array
 
-__all__ = ["NoReference", "evaluate_model"]
+__all__ = ["NoReference", "corrections", "evaluate_model"]
 
 _EVALUATED = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training")
 
@@ -78,7 +78,12 @@ class _ChannelLRN(OpRun):
 
 
 class _FirstDequantize(DequantizeLinear_19):
+    """Without the attributes that came later."""
+
     op_domain = ""
+
+    def _run(self, x: Array, scale: Array, zero: Array | None = None, axis: int = 1, **_: Any) -> Any:
+        return super()._run(x, scale, zero, axis=axis)
 
 
 class _Scatter(ScatterElements):
@@ -91,7 +96,8 @@ _InferenceBatchNorm.__name__, _ChannelLRN.__name__ = "BatchNormalization", "LRN"
 _FirstDequantize.__name__, _Scatter.__name__ = "DequantizeLinear", "Scatter"
 
 
-def _corrections(model: ModelProto) -> list[type[OpRun]]:
+def corrections(model: ModelProto) -> list[type[OpRun]]:
+    """The operators that the evaluator should take from here for `model`."""
     opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
     found: list[type[OpRun]] = [_ChannelLRN, _Scatter]
     if opset < 19:
@@ -120,12 +126,12 @@ def evaluate_model(model: ModelProto, inputs: Mapping[str, Array]) -> tuple[dict
 
 
 def _by_evaluator(model: ModelProto, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    corrections = _corrections(model)
+    replaced = corrections(model)
     for node in model.graph.node:
-        if _CoercedSoftmax in corrections and node.op_type in ("Softmax", "LogSoftmax") and not node.attribute:
+        if _CoercedSoftmax in replaced and node.op_type in ("Softmax", "LogSoftmax") and not node.attribute:
             node.attribute.append(helper.make_attribute("axis", 1))
     with np.errstate(all="ignore"):
-        found: list[Any] = ReferenceEvaluator(model, new_ops=corrections).run(None, dict(inputs))  # type: ignore[assignment]
+        found: list[Any] = ReferenceEvaluator(model, new_ops=replaced).run(None, dict(inputs))  # type: ignore[assignment]
     return {v.name: np.asarray(a) for v, a in zip(model.graph.output, found, strict=True)}
 
 

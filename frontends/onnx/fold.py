@@ -17,6 +17,7 @@ from onnx.reference import ReferenceEvaluator
 from mapper import dtypes
 
 from .context import KNOWN_BYTES, Context
+from .evaluator import corrections
 from .node import Array, Node
 
 __all__ = ["fold"]
@@ -175,6 +176,8 @@ def _output_elements(node: Node, values: list[Array | None]) -> int | None:
     present = [v for v in values if v is not None]
     if node.op_type in ("ConstantOfShape", "Expand", "Tile", "EyeLike"):
         return _filled_elements(node, present)
+    if node.op_type in ("QuantizeLinear", "DequantizeLinear"):  # a table of integers stays as narrow as it is stored
+        return 1 if present[0].size == 1 else None
     if node.op_type == "Range":
         start, limit, delta = (v.reshape(-1)[0].item() for v in present)
         return max(0, math.ceil((limit - start) / delta)) if delta else None
@@ -218,7 +221,7 @@ def _evaluated(node: Node, values: list[Array | None]) -> list[Array] | None:
                 graph.output.add(name=name)
         feeds = {f"i{i}": value for i, value in enumerate(values) if value is not None}
         with np.errstate(all="ignore"):
-            found = iter(ReferenceEvaluator(model).run(None, feeds))
+            found = iter(ReferenceEvaluator(model, new_ops=corrections(model)).run(None, feeds))
     except Exception:  # the evaluator raises whatever numpy raises; the lowering then names the fault
         return None
     return [np.asarray(next(found)) if name else np.empty(0) for name in node.outputs]

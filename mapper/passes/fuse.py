@@ -23,6 +23,12 @@ from .types import dimension_loops, type_of
 __all__ = ["fuse_elementwise"]
 
 LARGEST_BODY = 96
+LONGEST_CHAIN = 56  # dependent operations; a one-way fabric has a row for each, and 64 of them
+# dependent operations of the functions that a loop body computes in several (mapper/kernels/functions.py)
+_CHAINS = {
+    "exp": 12, "expm1": 14, "sqrt": 13, "reciprocal": 8, "div": 10, "sin": 14, "cos": 14, "log": 17, "log1p": 20,
+    "sigmoid": 21, "erf": 22, "tanh": 24, "pow": 30, "softplus": 31, "round": 3, "floor": 3, "ceil": 3, "mod": 12,
+}  # fmt: skip
 
 
 def fuse_elementwise(graph: Graph) -> Graph:
@@ -122,7 +128,7 @@ def _merged(graph: Graph, producer: Op, consumer: Op, name: str, names: Mapping[
     if counters is None:
         return None
     after = substitute(counters, args)
-    if sum(1 for _ in parts(after)) > LARGEST_BODY:
+    if sum(1 for _ in parts(after)) > LARGEST_BODY or _chain(after) > LONGEST_CHAIN:
         return None
     write = Access(consumer.write.tensor, tuple(i.renamed(names) for i in consumer.write.index))
     merged = replace(
@@ -132,6 +138,13 @@ def _merged(graph: Graph, producer: Op, consumer: Op, name: str, names: Mapping[
     if producer.combiner is None and producer.tail is None:
         return replace(merged, body=after)
     return replace(merged, tail=after)
+
+
+def _chain(body: Scalar) -> int:
+    """About how many operations depend on each other, from the first read to the value."""
+    if isinstance(body, Call):
+        return _CHAINS.get(body.function, 1) + max((_chain(a) for a in body.args), default=0)
+    return 1 + _chain(body.value) if isinstance(body, Cast) else 0
 
 
 def _renamed_counters(body: Scalar, names: Mapping[str, Index]) -> Scalar | None:
