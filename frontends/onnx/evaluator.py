@@ -9,7 +9,7 @@ Found by comparing with the operators' own pages on models of opset 9 (onnx 1.23
   normalises the last axis;
 - BatchNormalization before opset 14 with one output is inference, the evaluator takes the batch's own statistics;
 - LRN sums over channels, the evaluator stops after as many channels as there are images in the batch;
-- DequantizeLinear before opset 19 and Scatter are absent there; their successors do the same.
+- DequantizeLinear before opset 19 and Scatter are absent there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import numpy as np
 from onnx import ModelProto, helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
-from onnx.reference.ops.op_dequantize_linear import DequantizeLinear_19
 from onnx.reference.ops.op_scatter_elements import ScatterElements
 
 from .node import Array
@@ -77,13 +76,15 @@ class _ChannelLRN(OpRun):
         return ((x / (bias + (alpha / size) * squares) ** beta).astype(x.dtype),)
 
 
-class _FirstDequantize(DequantizeLinear_19):
-    """Without the attributes that came later."""
+class _FirstDequantize(OpRun):
+    """One scale, or one per position on `axis`."""
 
     op_domain = ""
 
-    def _run(self, x: Array, scale: Array, zero: Array | None = None, axis: int = 1, **_: Any) -> Any:
-        return super()._run(x, scale, zero, axis=axis)
+    def _run(self, x: Array, scale: Array, zero: Array | None = None, axis: int = 1, **_: Any) -> tuple[Array]:
+        shape = [-1 if d == axis % x.ndim else 1 for d in range(x.ndim)] if scale.size > 1 else [1] * x.ndim
+        offset = 0 if zero is None else zero.astype(np.int64).reshape(shape)
+        return ((x.astype(np.int64) - offset).astype(scale.dtype) * scale.reshape(shape),)
 
 
 class _Scatter(ScatterElements):
