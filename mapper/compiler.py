@@ -27,6 +27,8 @@ from mapper.violation import Violation
 
 __all__ = ["compile"]
 
+MOST_OPERATORS = 10_000  # about 3 GiB and 7 minutes on the wafer
+
 
 def compile(  # the command and the Python call have the same name on purpose
     source: str | Path,
@@ -59,10 +61,20 @@ def compile(  # the command and the Python call have the same name on purpose
     return _compile_contest(loaded, backend, target, fabric, asked)
 
 
+def _bounded(graph: Graph) -> None:
+    """Raises DoesNotFit for more operators than one mapping can hold in a few GiB and minutes."""
+    count = len(graph.ops)
+    if count > MOST_OPERATORS:
+        text = f"{count} operators after fusion, {MOST_OPERATORS} at most in one mapping"
+        raise DoesNotFit(text, graph.name, "map the model in parts")
+
+
 def _compile_model(
     loaded: inputs.Loaded, backend: registry.Backend, target: str, machine: Machine, request: Request, strict: bool
 ) -> Result:
-    graph = backend.legalise(passes.optimise(loaded.value), machine, request)
+    optimised = passes.optimise(loaded.value)
+    _bounded(optimised)
+    graph = backend.legalise(optimised, machine, request)
     hosted = [op for op in graph.ops if isinstance(op, Opaque)]
     if strict and hosted:
         op = hosted[0]

@@ -7,9 +7,11 @@ import resource
 import time
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from mapper.errors import DoesNotFit
 from mapper.frontends.onnx import ModelError, load, load_model
 
 from .making import FLOAT, model, node
@@ -355,3 +357,46 @@ def test_sparse_initializers_are_not_dropped() -> None:
     indices = numpy_helper.from_array(np.zeros(1, np.int64), "i")
     proto.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [2]))
     refused(proto, "sparse initializer 's'")
+
+
+def test_more_operators_than_one_mapping_holds_are_refused_with_the_limit(tmp_path, monkeypatch) -> None:
+    import mapper.compiler as compiler
+
+    nodes = [node("Transpose", [f"t{i}"], [f"t{i + 1}"]) for i in range(60)]
+    nodes = [n for i, t in enumerate(nodes) for n in (t, node("Softmax", [f"t{i + 1}"], [f"s{i}"]))]
+    path = tmp_path / "long.onnx"
+    onnx.save(model(nodes, {"t0": (4, 5)}, ["t60", *(f"s{i}" for i in range(60))]), path)
+    monkeypatch.setattr(compiler, "MOST_OPERATORS", 100)
+    with pytest.raises(DoesNotFit, match=r"operators after fusion, 100 at most in one mapping"):
+        compiler.compile(path, "wafer")
+
+
+MARKUP = [
+    "</script><img src=x onerror=alert(1)>",
+    "\x1b[31mred\x07",
+    "a\nb",
+    "../../etc/passwd",
+    "=cmd()|x",
+    "x" * 100_000,
+]
+
+
+@pytest.mark.parametrize("target", ["cgla", "wafer"])
+def test_names_stay_names_in_everything_that_is_written(tmp_path, target) -> None:
+    """No markup reaches a page, no formula a table, no escape a terminal, no name a path."""
+    import mapper
+
+    names = ["x", *MARKUP]
+    nodes = [
+        node("Relu" if i % 2 else "Neg", [names[i]], [names[i + 1]], name=names[i + 1]) for i in range(len(MARKUP))
+    ]
+    path = tmp_path / "names.onnx"
+    onnx.save(model(nodes, {"x": (4, 4)}, [names[-1]]), path)
+    result = mapper.compile(path, target, effort="fast")
+    folder = result.save(tmp_path / "out")
+    assert {p.parent for p in folder.rglob("*")} == {folder}
+    for page in ("report.html", "mapping.svg"):
+        text = (folder / page).read_text()
+        assert "<img src=x" not in text and "\x1b" not in text
+    assert not any(line.startswith(("=", "\x1b")) for line in (folder / "layers.csv").read_text().splitlines())
+    assert "\x1b" not in result.summary() and max(map(len, result.summary().splitlines())) < 500
