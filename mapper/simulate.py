@@ -33,6 +33,7 @@ __all__ = ["Limits", "OpCounts", "Simulation", "compare_counts", "compare_values
 
 Array = np.ndarray[Any, Any]
 RELATIVE, ABSOLUTE = 1e-4, 1e-5
+NARROW_STEPS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +179,11 @@ def _differences(subject: str, memories: Sequence[MemoryCount], hop_bytes: int, 
 def compare_values(
     values: Dict[str, Array], reference: Dict[str, Array], quantised: frozenset[str] = frozenset()
 ) -> tuple[Violation, ...]:
-    """Tensors of `values` that differ from the reference: |d| <= 1e-4 |ref| + 1e-5 max|ref| (narrow floats: a unit in
-    the last place of both), integers exactly, those in `quantised` by at most one step."""
+    """Tensors of `values` that differ from the reference.
+
+    Equal means |d| <= 1e-4 |ref| + 1e-5 max|ref|; narrow floats, which round at every step, a unit in the last place
+    and four of the largest value's; integers exactly, those in `quantised` by at most one step.
+    """
     found = []
     for name in sorted(values.keys() & reference.keys()):
         mine, theirs = np.asarray(values[name]), np.asarray(reference[name])
@@ -216,7 +220,10 @@ def _far(mine: Array, theirs: Array) -> Array:
     scale = float(np.abs(b[finite]).max()) if finite.any() else 0.0
     with np.errstate(invalid="ignore"):
         unit = _unit(theirs.dtype)
-        near = np.abs(a - b) <= max(RELATIVE, unit) * np.abs(b) + max(ABSOLUTE, unit) * scale
+        near = (
+            np.abs(a - b)
+            <= max(RELATIVE, unit) * np.abs(b) + max(ABSOLUTE, NARROW_STEPS * unit if unit > RELATIVE else 0.0) * scale
+        )
         same = near | (a == b) | (np.isnan(a) & np.isnan(b))
     return np.asarray(~same)
 

@@ -76,7 +76,8 @@ class _Layout:
 
 def solve_network(graph: Graph, machine: Machine, request: Request) -> Solved | Infeasible:
     """Pipeline if it fits, else streamed; the option `schedule` forces either."""
-    wish = request.options.get("schedule", "auto")
+    nothing_to_place = not any(graph.nests)
+    wish = "streamed" if nothing_to_place else request.options.get("schedule", "auto")
     answer: Solved | Infeasible = Infeasible("cores", 1, 0, "stages", graph.name)
     if wish != "streamed":
         answer = _pipeline(_problem(graph, machine, True), request)

@@ -400,3 +400,13 @@ def test_names_stay_names_in_everything_that_is_written(tmp_path, target) -> Non
         assert "<img src=x" not in text and "\x1b" not in text
     assert not any(line.startswith(("=", "\x1b")) for line in (folder / "layers.csv").read_text().splitlines())
     assert "\x1b" not in result.summary() and max(map(len, result.summary().splitlines())) < 500
+
+
+@pytest.mark.parametrize("target", ["cgla", "cgra", "wafer"])
+def test_a_model_with_nothing_for_the_fabric_still_has_a_legal_mapping(tmp_path, target) -> None:
+    import mapper
+
+    path = tmp_path / "host.onnx"
+    onnx.save(model([node("NonZero", ["x"])], {"x": (3, 4)}, ["y"]), path)
+    result = mapper.compile(path, target, effort="fast")
+    assert result.check() == () and [op["op_type"] for op in result.report["host_ops"]] == ["NonZero"]
