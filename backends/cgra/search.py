@@ -22,15 +22,17 @@ from mapper.machine import Fabric
 from mapper.request import Incumbent, Watcher, unwatched
 from mapper.solver import Limits
 
-from .attempt import Attempt, Trial, attempt
+from .attempt import Attempt, Trial, attempt, registers_of
 from .bounds import conflict, fewest_moves, slots_left
 from .formulation import Schedule
+from .listing import listed
 from .problem import Problem, direct_problem, routed_problem
 
 __all__ = ["Budget", "Find", "Search"]
 
 Variant = Literal["direct", "routed"]
 LARGE = 80  # operations of a body from which on the quick trials are spaced out
+WITH_ANSWER = 0.3  # of the climb's effort, where list scheduling has given an answer
 LARGEST_EXHAUSTIVE = 400  # operations, optional MOVEs included, of a model that may refute for good
 
 
@@ -95,6 +97,7 @@ class Search:
     refuted: dict[int, str] = field(default_factory=dict)
     low: int = 1
     spent: float = 0.0
+    ceiling: float = math.inf
     interrupted: bool = False
     wall_limited: bool = False
     direct: Problem = field(init=False)
@@ -107,7 +110,9 @@ class Search:
     def run(self, low: int, high: int) -> None:
         """Search low … high; stops when everything below the incumbent is decided or the effort is spent."""
         self.low = low
-        self._climb(low, high)
+        listed = self._listed(low, high) if self.variant == "routed" and len(self.dfg.nodes) >= LARGE / 2 else None
+        self._climb(low, high if listed is None else listed.ii - 1, 1.0 if listed is None else WITH_ANSWER)
+        self.best = self.best or listed or self._listed(low, high)
         if self.best is not None:
             self._descend(low)
 
@@ -115,8 +120,11 @@ class Search:
     def stopped(self) -> bool:
         return self.interrupted or self.wall_limited
 
-    def _climb(self, low: int, high: int) -> None:
-        """Quick trials upwards until one finds a schedule; larger steps and more effort per step for large bodies."""
+    def _climb(self, low: int, high: int, share: float) -> None:
+        """Quick trials upwards until one finds a schedule; larger steps and more effort per step for large bodies.
+
+        `share` of the effort for it may be spent.
+        """
         size = len(self.dfg.nodes)
         base, stride, reach = 0.15 + self.budget.climb * size / 100, 4 if size >= LARGE else 8, max(4, low)
         for extra in range(1, 8):
@@ -124,15 +132,25 @@ class Search:
             while ii <= min(high, low + reach):
                 effort = base * (ii / low) ** 1.5
                 if not self._settled(ii) and not self._try(ii, effort, [*self._quick(ii), *self._lifted(ii, extra)]):
-                    if self.best is not None or self.stopped or self.spent >= self.budget.climbing:
+                    if self.best is not None or self.stopped or self.spent >= share * self.budget.climbing:
                         return
                     ii += max(1, low // stride) - 1
                 ii += 1
             base, reach = 2 * base, 2 * reach
 
+    def _listed(self, low: int, high: int) -> Find | None:
+        """The answer of list scheduling, where its values can be given fixed registers."""
+        found = None if self.stopped else listed(self.dfg, self.fabric, low, high, self.variant == "routed")
+        if found is None or registers_of(*found) is None:
+            return None
+        find = Find(*found)
+        self.watch(Incumbent("II", find.ii, low))
+        return find
+
     def _descend(self, low: int) -> None:
         """All trials of the II below the incumbent, with growing effort, as long as they decide it."""
         allowed = max(self.budget.total, self.spent + self.budget.total / 2)
+        self.ceiling = allowed
         for effort in self.budget.descents:
             while self.best is not None and not self.stopped and self.spent < allowed:
                 undecided = [ii for ii in range(low, self.best.ii) if not self._settled(ii)]
@@ -183,7 +201,7 @@ class Search:
                 if rung.decides:
                     self.refuted[ii] = "exhausted"
                     return True
-            if self.stopped:
+            if self.stopped or self.spent >= self.ceiling:
                 return False
         return False
 

@@ -1,0 +1,417 @@
+"""A schedule for any body, soon: list scheduling on a modulo table, with routes searched operand by operand.
+
+The exact search answers best on bodies that it can close; on large ones it may end with nothing. This scheduler gives
+it an answer to improve. At one II operations are placed in the order of their height, or, so that fewer values wait at
+a time, each soon after what it needs; each at the earliest cycle and on the PE nearest to its operands at which
+
+* its slot is free, and nobody waits there for an output register that must not be overwritten;
+* every operand can be read: directly, or through a chain of MOVEs found depth first, nearest PE first;
+* what it gives to operations that already stand (values of earlier iterations) can reach them;
+* values that wait on their own PE still fit its registers; a careful attempt counts those among them that nobody
+  reads so far.
+
+If some operation finds no place, a larger II is tried: it leaves more free slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product
+from math import ceil, isqrt
+from typing import Any
+
+from mapper.dfg import Dfg
+from mapper.machine import Fabric
+
+from .formulation import Schedule
+from .problem import Operation, Problem, direct_problem, routed_problem
+from .registers import Life, most_alive
+
+__all__ = ["listed"]
+
+PLACES = 400  # (cycle, PE) pairs looked at for an operation, earliest cycles first
+NEAR = 24  # PEs looked at for an operation
+TIMES = 5  # cycles tried for a MOVE on one PE
+STEPS = 160  # MOVEs tried for one route
+GROWTH = 1.12  # of II from one attempt to the next
+LAST = 16  # IIs tried before giving up
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Where a value was written: by its node, or by a MOVE of it (`source` names the copy that the MOVE read)."""
+
+    value: int
+    pe: int
+    cycle: int
+    latency: int
+    source: int | None = None
+
+
+@dataclass
+class Table:
+    """A partial schedule at one II: who executes where, what must stay unwritten, and what waits in registers."""
+
+    problem: Problem
+    ii: int
+    moves: bool
+    inside: frozenset[int]
+    careful: bool
+    copies: list[Copy] = field(default_factory=list)
+    busy: dict[tuple[int, int], int] = field(default_factory=dict)
+    held: dict[tuple[int, int], int] = field(default_factory=dict)
+    waits: dict[int, int] = field(default_factory=dict)  # copy -> cycles until its last read on its own PE
+    unread: dict[int, int] = field(default_factory=dict)  # copy of a node -> readers without a place
+    ports: dict[tuple[int, int], int] = field(default_factory=dict)
+    reads: dict[tuple[int, int, int], int] = field(default_factory=dict)  # (source, reader, distance) -> copy
+    journal: list[Callable[[], object]] = field(default_factory=list)
+
+    @cached_property
+    def group_of(self) -> dict[int, int]:
+        """The group of memory ports of each PE."""
+        return {pe: number for number, group in enumerate(self.problem.fabric.port_groups) for pe in group}
+
+    def undo(self, mark: int) -> None:
+        """Back to what was when the journal had `mark` entries."""
+        while len(self.journal) > mark:
+            self.journal.pop()()
+
+    def _set(self, table: dict[Any, int], key: Any, value: int) -> None:
+        before = table.get(key)
+        table[key] = value
+        self.journal.append(lambda: table.pop(key) if before is None else table.__setitem__(key, before))
+
+    # ---------------------------------------------------------------- executing
+
+    def execute(self, copy: Copy, memory: bool) -> int | None:
+        """Put an operation into its slots; its number, None if they are taken or registers overflow."""
+        slots = [(copy.pe, (copy.cycle + step) % self.ii) for step in range(copy.latency)]
+        if copy.latency > self.ii or any(slot in self.busy or self.held.get(slot) for slot in slots):
+            return None
+        number, mark = len(self.copies), len(self.journal)
+        self.copies.append(copy)
+        self.journal.append(self.copies.pop)
+        for slot in slots:
+            self._set(self.busy, slot, number)
+        self._keep_unread(copy)
+        if (memory and not self._take_port(copy)) or not self._registers_fit(copy.pe):
+            self.undo(mark)
+            return None
+        return number
+
+    def _keep_unread(self, copy: Copy) -> None:
+        """What is still to be read must outlast an operation that writes the output register after it."""
+        for number, readers in list(self.unread.items()) if self.careful else ():
+            kept = self.copies[number]
+            span = min(copy.cycle - kept.cycle, self.ii)
+            if readers and kept.pe == copy.pe and span > self.waits.get(number, 0):
+                self._set(self.waits, number, span)
+
+    def _take_port(self, copy: Copy) -> bool:
+        ports = self.problem.fabric.memory_ports
+        if ports is None:
+            return True
+        key = (self.group_of[copy.pe], copy.cycle % self.ii)
+        self._set(self.ports, key, self.ports.get(key, 0) + 1)
+        return self.ports[key] <= ports.count
+
+    # ---------------------------------------------------------------- reading
+
+    def read(self, number: int, pe: int, cycle: int) -> bool:
+        """Let PE `pe` read copy `number` at `cycle` (counted in the iteration of the value), if that can be."""
+        copy = self.copies[number]
+        span = cycle - copy.cycle
+        if not copy.latency <= span <= self.ii:
+            return False
+        if pe == copy.pe:
+            return self._wait(number, span)
+        if pe not in self.problem.fabric.neighbours[copy.pe]:
+            return False
+        slots = [(copy.pe, (copy.cycle + step) % self.ii) for step in range(copy.latency, span)]
+        if any(slot in self.busy for slot in slots):
+            return False
+        for slot in slots:
+            self._set(self.held, slot, self.held.get(slot, 0) + 1)
+        return True
+
+    def _wait(self, number: int, span: int) -> bool:
+        mark = len(self.journal)
+        self._set(self.waits, number, max(span, self.waits.get(number, 0)))
+        if self._registers_fit(self.copies[number].pe):
+            return True
+        self.undo(mark)
+        return False
+
+    def _registers_fit(self, pe: int) -> bool:
+        """Values that outlive the output register are arcs; no slot may see more of them than there are registers."""
+        arcs = [self._life(number) for number in self.waits if self.copies[number].pe == pe]
+        needed = [arc for arc in arcs if arc is not None]
+        return most_alive(needed, self.ii) <= self.problem.fabric.registers
+
+    def _life(self, number: int) -> Life | None:
+        copy, span = self.copies[number], self.waits[number]
+        between = range(copy.latency, span)
+        if not any(self.busy.get((copy.pe, (copy.cycle + step) % self.ii), number) != number for step in between):
+            return None
+        return Life(number, copy.pe, (copy.cycle + copy.latency) % self.ii, span - copy.latency + 1)
+
+    # ---------------------------------------------------------------- routing
+
+    def route(self, value: int, pe: int, cycle: int, far: Sequence[Sequence[int]]) -> int | None:
+        """The copy of `value` that PE `pe` reads at `cycle`, with MOVEs placed for it; None without a trace."""
+        known = [n for n, copy in enumerate(self.copies) if copy.value == value]
+        for number in sorted(known, key=lambda n: (far[self.copies[n].pe][pe], -self.copies[n].cycle)):
+            if self.read(number, pe, cycle):
+                return number
+        if not self.moves:
+            return None
+        steps = [STEPS]
+        for number in sorted(known, key=lambda n: (far[self.copies[n].pe][pe], -self.copies[n].cycle)):
+            found = self._moved(number, pe, cycle, far, far[self.copies[number].pe][pe] + 1, steps)
+            if found is not None:
+                return found
+        return None
+
+    def _moved(
+        self, number: int, pe: int, cycle: int, far: Sequence[Sequence[int]], left: int, steps: list[int]
+    ) -> int | None:
+        """Copy the value on, at most `left` times, until PE `pe` can read it."""
+        copy = self.copies[number]
+        reach = [p for p in (copy.pe, *self.problem.fabric.neighbours[copy.pe]) if p in self.inside]
+        for there in sorted(reach, key=lambda other: (far[other][pe], other)):
+            if far[there][pe] > left:
+                continue
+            for when in self._cycles(copy, there, cycle, far[there][pe]):
+                if steps[0] <= 0:
+                    return None
+                steps[0] -= 1
+                mark = len(self.journal)
+                moved = self.execute(Copy(copy.value, there, when, 1, number), False)
+                if moved is not None and self.read(number, there, when):
+                    if self.read(moved, pe, cycle):
+                        return moved
+                    further = self._moved(moved, pe, cycle, far, left - 1, steps) if left > 1 else None
+                    if further is not None:
+                        return further
+                self.undo(mark)
+        return None
+
+    def _cycles(self, copy: Copy, there: int, cycle: int, distance: int) -> Iterator[int]:
+        """Cycles at which a MOVE may run: on the value's own PE late, so that it stays in its register; on others
+        early and late."""
+        first, last = copy.cycle + copy.latency, min(copy.cycle + self.ii, cycle - max(distance, 1))
+        free = [when for when in range(first, last + 1) if (there, when % self.ii) not in self.busy]
+        late = free[-TIMES:][::-1]
+        yield from late if there == copy.pe else dict.fromkeys([*free[:TIMES], *late])
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What the placement of a body needs to know about it."""
+
+    problem: Problem
+
+    @cached_property
+    def height(self) -> list[int]:
+        """Longest way from each operation to the end of the iteration, in cycles."""
+        found = [0] * len(self.problem.operations)
+        for number in reversed(self.topological):
+            after = [found[r.reader] for r in self.problem.reads if r.sources[0] == number and r.distance == 0]
+            found[number] = self.problem.operations[number].least_latency_cycles + max(after, default=0)
+        return found
+
+    @cached_property
+    def by_height(self) -> list[int]:
+        """Rank of each operation, longest way to the end first."""
+        return _ranks(sorted(self.topological, key=lambda n: (-self.height[n], n)))
+
+    @cached_property
+    def by_need(self) -> list[int]:
+        """Rank in a walk that finishes what one operation needs before it turns to the next."""
+        needs: dict[int, list[int]] = {n: [] for n in self.topological}
+        for read in self.problem.reads:
+            if read.distance == 0:
+                needs[read.reader].append(read.sources[0])
+        found: dict[int, None] = {}
+        for end in sorted(self.topological, key=lambda n: (self.height[n], -n)):
+            stack = [end]
+            while stack:
+                missing = sorted((s for s in needs[stack[-1]] if s not in found), key=lambda n: (-self.height[n], n))
+                if missing:
+                    stack.append(missing[0])
+                else:
+                    found.setdefault(stack.pop())
+        return _ranks(list(found))
+
+    @cached_property
+    def topological(self) -> list[int]:
+        index = {node.id: number for number, node in enumerate(self.problem.dfg.nodes)}
+        return [index[node] for node in self.problem.dfg.order]
+
+    @cached_property
+    def far(self) -> list[list[int]]:
+        """Links from PE to PE."""
+        fabric = self.problem.fabric
+        return [_distances(fabric, pe) for pe in range(fabric.size)]
+
+
+def _ranks(order: Sequence[int]) -> list[int]:
+    found = [0] * len(order)
+    for position, number in enumerate(order):
+        found[number] = position
+    return found
+
+
+def _distances(fabric: Fabric, start: int) -> list[int]:
+    found = [fabric.size] * fabric.size
+    found[start], front = 0, [start]
+    while front:
+        front = [n for pe in front for n in fabric.neighbours[pe] if _closer(found, n, found[pe] + 1)]
+    return found
+
+
+def _closer(found: list[int], pe: int, distance: int) -> bool:
+    if distance >= found[pe]:
+        return False
+    found[pe] = distance
+    return True
+
+
+def listed(dfg: Dfg, fabric: Fabric, low: int, high: int, moves: bool) -> tuple[Problem, Schedule] | None:
+    """The first schedule found at an II of `low` … `high`, climbing; None if there is none."""
+    direct = direct_problem(dfg, fabric)
+    order = _Order(direct)
+    for ii in _climbing(low, high):
+        for area in _areas(fabric, direct, ii):
+            for rank, careful in product((order.by_height, order.by_need), (True, False)):
+                table = Table(direct, ii, moves, area, careful)
+                if _placed(table, order, rank):
+                    return _finished(dfg, fabric, table)
+    return None
+
+
+def _climbing(low: int, high: int) -> Iterator[int]:
+    """IIs from `low` to `high` in growing steps."""
+    ii = low
+    for _ in range(LAST):
+        if ii <= high:
+            yield ii
+        ii = max(ii + 1, ceil(ii * GROWTH))
+
+
+def _areas(fabric: Fabric, problem: Problem, ii: int) -> Iterator[frozenset[int]]:
+    """The whole fabric, and on large ones corners in which the body fills half and a quarter of the slots."""
+    alive = frozenset(pe for pe in range(fabric.size) if divmod(pe, fabric.columns) not in fabric.dead)
+    yield alive
+    for slack in (2, 4):
+        side = max(3, isqrt(slack * len(problem.operations) // ii) + 1)
+        if side < max(fabric.rows, fabric.columns) and fabric.size > side * side:
+            corner = frozenset(pe for pe in alive if pe // fabric.columns < side and pe % fabric.columns < side)
+            if all(corner.intersection(operation.pes) for operation in problem.operations):
+                yield corner
+
+
+def _placed(table: Table, order: _Order, rank: Sequence[int]) -> bool:
+    """Every operation in its turn, of those that may run the one of least rank; False at the first without a place."""
+    waiting = {n: sum(r.reader == n and r.distance == 0 for r in order.problem.reads) for n in order.topological}
+    ready = sorted((n for n, count in waiting.items() if not count), key=lambda n: rank[n])
+    where: dict[int, int] = {}
+    while ready:
+        number = ready.pop(0)
+        copy = _place(table, order, number, where)
+        if copy is None:
+            return False
+        where[number] = copy
+        for read in order.problem.reads:
+            if read.sources[0] == number and read.distance == 0:
+                waiting[read.reader] -= 1
+                if not waiting[read.reader]:
+                    ready.append(read.reader)
+        ready.sort(key=lambda n: rank[n])
+    return len(where) == len(waiting)
+
+
+def _place(table: Table, order: _Order, number: int, where: dict[int, int]) -> int | None:
+    """The earliest cycle, nearest PE first."""
+    takes = [r for r in order.problem.reads if r.reader == number and r.sources[0] in where]
+    gives = [r for r in order.problem.reads if r.sources[0] == number and r.reader in where]
+    copies = [(table.copies[where[r.sources[0]]], r.distance) for r in takes]
+    ends = [copy.pe for copy, _ in copies] + [table.copies[where[r.reader]].pe for r in gives]
+    first = max([0, *(copy.cycle + copy.latency - distance * table.ii for copy, distance in copies)])
+    near = _near(table, order, number, ends)
+    for cycle in range(first, first + min(table.ii, max(1, PLACES // len(near)))):
+        for pe in near:
+            start = Copy(number, pe, cycle, _latency(order.problem.operations[number], pe))
+            copy = _settle(table, order, number, start, where)
+            if copy is not None:
+                return copy
+    return None
+
+
+def _near(table: Table, order: _Order, number: int, ends: Sequence[int]) -> list[int]:
+    """PEs that run the operation, those closest to where its values come from and go to first, idle ones before."""
+    load = [0] * order.problem.fabric.size
+    for pe, _ in table.busy:
+        load[pe] += 1
+    pes = table.inside.intersection(order.problem.operations[number].pes)
+    return sorted(pes, key=lambda pe: (sum(order.far[end][pe] for end in ends), load[pe], pe))[:NEAR]
+
+
+def _latency(operation: Operation, pe: int) -> int:
+    return operation.latency_cycles[operation.pes.index(pe)]
+
+
+def _settle(table: Table, order: _Order, number: int, copy: Copy, where: dict[int, int]) -> int | None:
+    """Execute there, with every operand and every reader that already stands; None without a trace."""
+    mark = len(table.journal)
+    found = table.execute(copy, order.problem.operations[number].memory)
+    if found is None:
+        return None
+    for read in order.problem.reads:
+        source, reader = read.sources[0], read.reader
+        if reader == number and (source in where or source == number):
+            taken = table.route(source, copy.pe, copy.cycle + read.distance * table.ii, order.far)
+        elif source == number and reader in where:
+            other = table.copies[where[reader]]
+            taken = table.route(number, other.pe, other.cycle + read.distance * table.ii, order.far)
+        else:
+            continue
+        if taken is None:
+            table.undo(mark)
+            return None
+        table._set(table.reads, (source, reader, read.distance), taken)
+        if reader == number and source in where:
+            table._set(table.unread, where[source], table.unread[where[source]] - 1)
+    readers = sum(r.sources[0] == number and r.reader not in where and r.reader != number for r in order.problem.reads)
+    table._set(table.unread, found, readers)
+    return found
+
+
+def _finished(dfg: Dfg, fabric: Fabric, table: Table) -> tuple[Problem, Schedule]:
+    """The table as a schedule of the routed problem with just the MOVEs that were made."""
+    nodes = len(dfg.nodes)
+    made: dict[int, list[int]] = {}
+    for number, copy in enumerate(table.copies):
+        if copy.source is not None:
+            made.setdefault(copy.value, []).append(number)
+    problem = routed_problem(dfg, fabric, {dfg.nodes[value].id: len(own) for value, own in made.items()})
+    index = {number: copy.value for number, copy in enumerate(table.copies) if copy.source is None}
+    flat = [number for value in range(nodes) for number in made.get(value, ())]
+    index |= {number: nodes + at for at, number in enumerate(flat)}
+    at = {position: table.copies[number] for number, position in index.items()}
+    source = []
+    for read in problem.reads:
+        if read.edge is None:
+            source.append(index[_source_of(table, flat[read.reader - nodes])])
+        else:
+            source.append(index[table.reads[read.sources[0], read.reader, read.distance]])
+    size = range(len(problem.operations))
+    return problem, Schedule(table.ii, tuple(at[i].cycle for i in size), tuple(at[i].pe for i in size), tuple(source))
+
+
+def _source_of(table: Table, number: int) -> int:
+    source = table.copies[number].source
+    assert source is not None
+    return source
