@@ -26,7 +26,7 @@ from mapper.request import Effort
 from mapper.result import ModelResult
 
 MODELS = ("zoo:lfm2.5-1.2b-decode", "zoo:lfm2.5-1.2b", "zoo:resnet50", "zoo:bert-base", "zoo:whisper-tiny.en")
-SWEPT = ("zoo:resnet50", "zoo:bert-base", "zoo:whisper-mini", "zoo:resnet-tiny")
+SWEPT = ("zoo:resnet50", "zoo:bert-base", "zoo:whisper-tiny-mini", "zoo:resnet-tiny")
 SIZES_KIB = (8, 16, 32, 64, 128, 256, 512)
 MOST_RATIO, MOST_CPU_S, SHORT = 1.5, 60.0, 5
 
