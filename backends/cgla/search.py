@@ -27,7 +27,7 @@ from .windows import Answer, Window, ask
 
 Effort = Literal["fast", "default", "max"]
 Engine = Literal["portfolio", "linear", "more linear"]
-EFFORT_UNITS = {"fast": 3.0, "default": 30.0, "max": 160.0}
+EFFORT_UNITS = {"fast": 3.0, "default": 37.0, "max": 160.0}
 CALL_COST = 0.05  # effort charged for building a model, so that many tiny searches end too
 WORKERS = 8  # subsolvers of the portfolio, which take turns on one core
 # One subsolver that leans on the linear relaxation refutes far larger models than the portfolio, and finds less.
