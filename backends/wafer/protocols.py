@@ -25,6 +25,7 @@ from .shapes import FEATURE_SPLITS, Ints, Menu, Protocol, Split, menu, protocol_
 __all__ = ["protocol_menus"]
 
 Floats = npt.NDArray[np.float64]
+LEAST_PRICE = 1e-9  # where time costs nothing: what has no rectangle stays infinite, area decides between equals
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +80,14 @@ def protocol_menus(graph: KernelGraph, split: Split, order: Sequence[int], price
     pairs = sorted({pair for t in tables for pair in zip(t.h.tolist(), t.w.tolist(), strict=True)})
     labels, position = _Labels.of(pairs), {pair: i for i, pair in enumerate(pairs)}
     wired = [i > 0 and (order[i - 1], order[i]) in graph.wires for i in range(len(order))]
-    penalty = float(graph.weights.adapter)
+    penalty, worth = float(graph.weights.adapter), max(float(price), LEAST_PRICE)
     costs: list[Floats] = []
     for i, kernel in enumerate(order):
-        area = float(price) * _own(graph, split, kernel, labels, position)
+        area = worth * _own(graph, split, kernel, labels, position)
         if costs:
             area = area + _entering(costs[-1], labels, penalty, wired[i])[:, :, None]
         costs.append(area.min(axis=1))
-    chosen = _backwards(graph, split, order, float(price), labels, position, costs, wired)
+    chosen = _backwards(graph, split, order, worth, labels, position, costs, wired)
     return tuple(menu(node, split, chosen[k]) for k, node in enumerate(graph.kernels))
 
 

@@ -35,8 +35,12 @@ def protocol_sizing(graph: KernelGraph, target: Fraction, order: Sequence[int], 
 
 
 def targets(graph: KernelGraph, least: Fraction) -> Iterator[Fraction]:
-    """Rungs 0.4 % apart near the bound and up to 10 % far from it, without repetition."""
+    """Rungs 0.4 % apart near the bound and up to 10 % far from it, without repetition; the last one alone where time
+    costs nothing, since more time never needs larger rectangles."""
     step, most = Fraction(4, 1000), slowest_time(graph)
+    if graph.weights.time == 0:
+        yield most
+        return
     previous, rung = least, least
     yield least
     while rung < most:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mapper.backends.wafer import contest, slicing
 from mapper.backends.wafer.adapters import agree
 from mapper.backends.wafer.annealing import curve_table, forest_of, tree_of, wire_table
-from mapper.backends.wafer.bounds import Shortage
+from mapper.backends.wafer.bounds import Shortage, slowest_time
 from mapper.backends.wafer.compaction import compact
 from mapper.backends.wafer.contest import ContestRequest, ContestResult, place_contest
 from mapper.backends.wafer.kernels import Arguments
@@ -84,6 +84,16 @@ def test_targets_rise_and_start_at_the_bound() -> None:
     graph = chain(4)
     rungs = [t for _, t in zip(range(20), targets(graph, Fraction(100)), strict=False)]
     assert rungs[0] == 100 and rungs == sorted(set(rungs))
+
+
+def test_free_time_leaves_one_target_and_the_smallest_rectangles() -> None:
+    graph = chain(6, Weights(Fraction(0), Fraction(1), Fraction(5)))
+    (only,) = targets(graph, Fraction(100))
+    assert only == slowest_time(graph)
+    result = place_contest(graph, ContestRequest(effort="fast"))
+    assert isinstance(result, ContestResult)
+    assert check_contest(graph, result.places) == ()
+    assert score_contest(graph, result.places).adapter == 0
 
 
 def test_forest_and_tree_hold_the_same_kernels() -> None:
