@@ -28,7 +28,7 @@ from mapper.tiling.engine import Tiling, tilings
 from mapper.tiling.hierarchy import Hierarchy
 from mapper.traffic import buffer_elements, links
 
-__all__ = ["ArrayRules", "Bodies", "PlacedBody", "Room", "StagePlan", "map_network"]
+__all__ = ["ArrayRules", "Bodies", "PlacedBody", "Room", "StagePlan", "in_store", "map_network"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ def _attempt(
 ) -> StagePlan | Infeasible | None:
     """The plan in this room; None if a body has no place."""
     hierarchy = rules.hierarchy(op, room)
-    found = tilings(graph, op, hierarchy, objective=request.objective, effort=request.effort, homes=_home)
+    found = tilings(graph, op, hierarchy, objective=request.objective, effort=request.effort, homes=in_store)
     if isinstance(found, Infeasible):
         return found
     loops, buffers = rules.program(graph, op, found)
@@ -184,7 +184,7 @@ def _attempt(
     return StagePlan(op, loops, buffers, body, tail)
 
 
-def _home(_name: str) -> str:
+def in_store(_tensor: str) -> str:
     """Between stages every tensor lives in the backing store."""
     return "dram"
 
@@ -237,7 +237,7 @@ def body_runs(plan: StagePlan) -> tuple[int, int]:
 def backing_bytes(graph: Graph, plan: StagePlan, axes: Sequence[Axis]) -> tuple[int, int]:
     """Bytes that a stage brings in from the backing store and sends out to it, partial results both ways."""
     loaded = drained = 0
-    for link in links(graph, draft(plan), plan.op, {axis.name: axis for axis in axes}, _home):
+    for link in links(graph, draft(plan), plan.op, {axis.name: axis for axis in axes}, in_store):
         access = plan.op.write if link.operand == WRITTEN else plan.op.reads[link.operand]
         dtype = graph.tensor(access.tensor).dtype
         if link.source == "dram":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from mapper.arrays import PlacedBody, Room, StagePlan, backing_bytes, before_axis, body_copies, body_runs
+from mapper.arrays import PlacedBody, Room, StagePlan, backing_bytes, before_axis, body_copies, body_runs, in_store
 from mapper.backends.cgla.kernel import DoesNotFit, KernelRequest, map_kernel
 from mapper.dfg import Dfg
 from mapper.ir import Graph, Op
@@ -103,9 +103,7 @@ class LaneRules:
         control = control_of((body,), _along("replica", tiling.loops), lanes, self.machine)
         program = ordered(graph, op, Program(tiling.loops, tiling.buffers), self.machine, control)
         program = replace(program, buffers=before_axis(graph, op, program.loops, program.buffers, "lmm", "row"))
-        moved = movement(
-            graph, op, program, self._hierarchy(("dram", "lmm", "reg"), Room(self.slots), lanes), _in_store
-        )
+        moved = movement(graph, op, program, self._hierarchy(("dram", "lmm", "reg"), Room(self.slots), lanes), in_store)
         count = launches(op, program.loops)
         registers = control.per_launch(count) * count * self.machine.memory("dram").read_pj_per_byte
         return moved.pj + registers, program
@@ -151,11 +149,6 @@ class LaneRules:
 def _along(axis: str, loops: Sequence[TileLoop]) -> int:
     """Places in use on an axis."""
     return math.prod(loop.trips for loop in loops if loop.axis == axis)
-
-
-def _in_store(_tensor: str) -> str:
-    """Between stages every tensor lives in the backing store."""
-    return "dram"
 
 
 def _bodies(plan: StagePlan) -> tuple[Dfg, ...]:
