@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 
-from mapper.footprint import Pieces, components, dependencies, largest_slice, slice_sum
+from mapper.footprint import Component, Pieces, components, dependencies, largest_slice, slice_sum
 from mapper.ir import Graph, Op
 from mapper.mapping import WRITTEN, Axis, Buffer, Stage, TileLoop
 
@@ -50,45 +51,74 @@ def links(graph: Graph, stage: Stage, op: Op, axes: Mapping[str, Axis], home: Ca
     for operand in (*range(len(op.reads)), WRITTEN):
         access = op.write if operand == WRITTEN else op.reads[operand]
         chain = sorted((b for b in stage.buffers if b.operand == operand), key=lambda b: b.depth)
-        view = _Operand(graph, stage, op, operand, axes)
+        view = _view(graph, stage, op, operand, axes)
         outer = (home(access.tensor), 0)
         for buffer in (*chain, Buffer(operand, UNITS, len(stage.loops), 0, streamed=True)):
             if not buffer.resident:
-                found.append(view.link(outer, buffer))
+                memories = (buffer.memory, outer[0]) if view.written else (outer[0], buffer.memory)
+                found.append(Link(operand, *memories, *_counted(view, outer[1], buffer.depth, buffer.streamed)))
             outer = (buffer.memory, buffer.depth)
     return found
 
 
 def buffer_elements(graph: Graph, stage: Stage, op: Op, buffer: Buffer) -> int:
     """Elements of the largest slice that `buffer` keeps."""
-    access = op.write if buffer.operand == WRITTEN else op.reads[buffer.operand]
-    view = _Operand(graph, stage, op, buffer.operand, {})
-    pieces = {name: view.all_pieces(name, buffer.depth) for name in op.extents}
-    return math.prod(largest_slice(part, pieces) for part in components(op, access, graph.tensor(access.tensor).shape))
+    view = _view(graph, stage, op, buffer.operand, {})
+    pieces = {name: view.all_pieces(name, buffer.depth) for name in view.extents}
+    return math.prod(largest_slice(part, pieces) for part in view.parts)
 
 
+def _view(graph: Graph, stage: Stage, op: Op, operand: int, axes: Mapping[str, Axis]) -> _Operand:
+    access = op.write if operand == WRITTEN else op.reads[operand]
+    return _Operand(
+        tuple(op.extents.items()),
+        op.output_loops,
+        components(op, access, graph.tensor(access.tensor).shape),
+        dependencies(op, access),
+        operand == WRITTEN,
+        operand != WRITTEN and operand not in op.body_reads,
+        stage.loops,
+        tuple(axes.get(tile.axis or "") for tile in stage.loops),
+    )
+
+
+@lru_cache(maxsize=1 << 16)
+def _counted(view: _Operand, above: int, depth: int, streamed: bool) -> tuple[int, ...]:
+    """The counts of a link: layers of one shape, tiled alike, are counted once."""
+    return view.counts(above, depth, streamed)
+
+
+@dataclass(frozen=True)
 class _Operand:
-    """One operand of a stage: which loops it depends on, and the pieces they are cut into."""
+    """One operand of a stage without names of tensors: `domain` (loop, extent), which loops it depends on, the tile
+    loops and, per tile loop, its axis. `once`: a tail read, taken once per output element."""
 
-    def __init__(self, graph: Graph, stage: Stage, op: Op, operand: int, axes: Mapping[str, Axis]) -> None:
-        self.stage, self.op, self.operand, self.axes = stage, op, operand, axes
-        self.access = op.write if operand == WRITTEN else op.reads[operand]
-        self.parts = components(op, self.access, graph.tensor(self.access.tensor).shape)
-        self.depends = dependencies(op, self.access)
-        self.once = operand != WRITTEN and operand not in op.body_reads  # tail reads: once per output element
+    domain: tuple[tuple[str, int], ...]
+    output_loops: frozenset[str]
+    parts: tuple[Component, ...]
+    depends: frozenset[str]
+    written: bool
+    once: bool
+    loops: tuple[TileLoop, ...]
+    axes: tuple[Axis | None, ...]
 
-    def link(self, outer: tuple[str, int], buffer: Buffer) -> Link:
-        """Traffic between `outer` (memory, depth) and `buffer`."""
-        last = self._last_fill_loop(buffer)
-        inner = self._elements(buffer.depth, last, lambda position: True, final=self.once)
-        feeding = self._elements(buffer.depth, last, self._separate(outer[1]), final=self.once)
-        entry, handed = self._hops(outer[1], buffer.depth, last, final=self.once)
-        if self.operand != WRITTEN:
-            return Link(self.operand, outer[0], buffer.memory, feeding, inner, entry + handed)
+    @cached_property
+    def extents(self) -> dict[str, int]:
+        return dict(self.domain)
+
+    def counts(self, above: int, depth: int, streamed: bool) -> tuple[int, ...]:
+        """What :class:`Link` counts, from a slice that stands while `above` loops do to one that does while `depth` do;
+        `streamed` as in a buffer."""
+        last = self._last_fill_loop(depth, streamed)
+        inner = self._elements(depth, last, lambda position: True, final=self.once)
+        feeding = self._elements(depth, last, self._separate(above), final=self.once)
+        entry, handed = self._hops(above, depth, last, final=self.once)
+        if not self.written:
+            return feeding, inner, entry + handed
         done = self._distinct()
-        done_hops = 0 if self._scatters() else self._hops(outer[1], buffer.depth, last, final=True)[0]
-        return Link(self.operand, buffer.memory, outer[0], inner, feeding, entry + handed,
-                    inner - done, feeding - done, entry + handed - done_hops, entry - done_hops)  # fmt: skip
+        done_hops = 0 if self._scatters() else self._hops(above, depth, last, final=True)[0]
+        return (inner, feeding, entry + handed, inner - done, feeding - done, entry + handed - done_hops,
+                entry - done_hops)  # fmt: skip
 
     def all_pieces(self, name: str, depth: int) -> Pieces:
         """Every piece of one operator loop at `depth`."""
@@ -96,21 +126,21 @@ class _Operand:
 
     def _distinct(self) -> int:
         """Elements of the whole operand."""
-        whole = {name: self.all_pieces(name, 0) for name in self.op.extents}
+        whole = {name: self.all_pieces(name, 0) for name in self.extents}
         return math.prod(slice_sum(part, whole) for part in self.parts)
 
     def _scatters(self) -> bool:
         """Do several points of the output loops write one element, or does data decide which?"""
-        if self.depends != self.op.output_loops or any(part.gathered and part.loops for part in self.parts):
+        if self.depends != self.output_loops or any(part.gathered and part.loops for part in self.parts):
             return True
-        depth = len(self.stage.loops)
+        depth = len(self.loops)
         return self._elements(depth, depth, lambda position: True, final=True) != self._distinct()
 
-    def _last_fill_loop(self, buffer: Buffer) -> int:
+    def _last_fill_loop(self, depth: int, streamed: bool) -> int:
         """Position of the innermost temporal loop whose step refills the buffer, -1 if none does."""
-        for position in range(buffer.depth - 1, -1, -1):
-            tile = self.stage.loops[position]
-            if tile.axis is None and (buffer.streamed or (tile.loop in self.depends and tile.trips > 1)):
+        for position in range(depth - 1, -1, -1):
+            tile = self.loops[position]
+            if tile.axis is None and (streamed or (tile.loop in self.depends and tile.trips > 1)):
                 return position
         return -1
 
@@ -119,9 +149,9 @@ class _Operand:
         return lambda position: position < outer_depth or not self._axis(position).multicast
 
     def _axis(self, position: int) -> Axis:
-        name = self.stage.loops[position].axis
-        assert name is not None
-        return self.axes[name]
+        axis = self.axes[position]
+        assert axis is not None
+        return axis
 
     def _elements(
         self, depth: int, last: int, copies: Callable[[int], bool], final: bool, weighted: int | None = None
@@ -130,14 +160,14 @@ class _Operand:
         `final` counts reducing loops at their first step only; `weighted` weighs by the position on a hop loop."""
         multiplicity = 1
         pieces: dict[str, Pieces] = {}
-        for name in self.op.extents:
+        for name in self.extents:
             cut = self._cut(name, depth, last, copies, final, weighted)
             if name in self.depends:
                 pieces[name] = cut
             else:
                 multiplicity *= cut.count
         total = multiplicity
-        heavy = self.stage.loops[weighted].loop if weighted is not None else None
+        heavy = self.loops[weighted].loop if weighted is not None else None
         for part in self.parts:
             total *= slice_sum(part, pieces, heavy if heavy in part.loops else None)
         return total
@@ -147,10 +177,10 @@ class _Operand:
     ) -> Pieces:
         """Pieces of one operator loop over all fills and instances."""
         relevant = name in self.depends
-        start, size = np.zeros(1, np.int64), np.array([self.op.extents[name]], np.int64)
+        start, size = np.zeros(1, np.int64), np.array([self.extents[name]], np.int64)
         weight = np.zeros(1, np.int64)
         for position, tile in self._chain(name, depth):
-            counts_once = final and name not in self.op.output_loops
+            counts_once = final and name not in self.output_loops
             if tile.axis is None:
                 every = position <= last and not counts_once
             else:
@@ -159,13 +189,13 @@ class _Operand:
         return Pieces(start, size, weight)
 
     def _chain(self, name: str, depth: int) -> Iterable[tuple[int, TileLoop]]:
-        return ((i, tile) for i, tile in enumerate(self.stage.loops[:depth]) if tile.loop == name)
+        return ((i, tile) for i, tile in enumerate(self.loops[:depth]) if tile.loop == name)
 
     def _hops(self, outer: int, depth: int, last: int, final: bool) -> tuple[int, int]:
         """Element-hops: the way to each instance's position, and on from copy to copy."""
-        hop_loops = [p for p in range(outer, depth) if (t := self.stage.loops[p]).axis and self.axes[t.axis].hop]
+        hop_loops = [p for p in range(outer, depth) if (axis := self.axes[p]) and axis.hop]
         strides = self._strides()
-        waiting = {p for p in hop_loops if self.stage.loops[p].loop not in self.depends}
+        waiting = {p for p in hop_loops if self.loops[p].loop not in self.depends}
         leading = frozenset(waiting)
         entry = sum(
             strides[p] * self._elements(depth, last, lambda at: at not in leading, final, weighted=p)
@@ -185,9 +215,9 @@ class _Operand:
     def _strides(self) -> dict[int, int]:
         """Distance on its axis between neighbouring pieces of each spatial loop."""
         strides = {}
-        for position, tile in enumerate(self.stage.loops):
+        for position, tile in enumerate(self.loops):
             if tile.axis:
-                inner = (t.trips for t in self.stage.loops[position + 1 :] if t.axis == tile.axis)
+                inner = (t.trips for t in self.loops[position + 1 :] if t.axis == tile.axis)
                 strides[position] = math.prod(inner)
         return strides
 

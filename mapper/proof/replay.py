@@ -13,8 +13,8 @@ pieces a count ranges over is what tells fills, copies and hops apart:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -110,17 +110,27 @@ def distinct_elements(op: Op, access: Access, shape: tuple[int, ...]) -> int:
 
 def replay_links(mapping: Mapping, stage: Stage, op: Op) -> list[LinkCount]:
     """What each link of a stage counts; what fills residents is charged to no inference."""
+    given = stage.loops, tuple(op.extents.items()), op.output_loops, mapping.axes
     axes = {axis.name: axis for axis in mapping.axes}
     charged = (feed for feed in feeds(mapping, stage, op) if not feed.buffer.resident)
-    return [_Replay(stage, op, feed, axes).count() for feed in charged]
+    return [_counted(_Replay(feed, given, stage, op, axes)) for feed in charged]
+
+
+@lru_cache(maxsize=4096)
+def _counted(replay: _Replay) -> LinkCount:
+    """Links that are equal in all that decides their counts are replayed once: layers repeat."""
+    return replay.count()
 
 
 @dataclass(frozen=True)
 class _Replay:
-    stage: Stage
-    op: Op
+    """A link of a stage; `given` holds everything that a count reads of the stage, its operator and the axes."""
+
     feed: Feed
-    axes: dict[str, Axis]
+    given: tuple[Hashable, ...]
+    stage: Stage = field(compare=False)
+    op: Op = field(compare=False)
+    axes: dict[str, Axis] = field(compare=False)
 
     def count(self) -> LinkCount:
         feed, inner = self.feed, self._copies(frozenset())
