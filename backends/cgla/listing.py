@@ -89,6 +89,15 @@ class Clusters:
                     found[a][b] = max(found[a].get(b, 0), self._distance(s, u))
         return {c: tuple(users.items()) for c, users in found.items()}
 
+    @cached_property
+    def above(self) -> Mapping[int, tuple[int, ...]]:
+        """Cluster -> clusters that wait for it."""
+        found: dict[int, list[int]] = {c: [] for c in self.members}
+        for cluster, users in self.below.items():
+            for user, _ in users:
+                found[user].append(cluster)
+        return {c: tuple(clusters) for c, clusters in found.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class Taste:
@@ -127,6 +136,7 @@ class _State:
     """A schedule in progress: `height` counts rows from the last one upwards."""
 
     height_of: dict[int, int] = field(default_factory=dict)
+    open_at: dict[int, int] = field(default_factory=dict)  # least height of clusters whose users are all placed
     waiting: frozenset[int] = frozenset()  # values that rows below read and that are not placed yet
     constants: frozenset[str] = frozenset()  # host constants that the row below reads
     row: list[int] = field(default_factory=list)  # nodes of the row being filled
@@ -151,7 +161,7 @@ def first_plans(
 
 
 def _schedule(body: Body, bounds: Bounds, clusters: Clusters, taste: Taste) -> RowPlan | None:
-    state = _State()
+    state = _State(open_at={c: 0 for c in clusters.members if not clusters.below[c]})
     left = dict.fromkeys(clusters.members)
     for height in range(MANY_ROWS):
         _fill_row(body, bounds, clusters, state, left, height, taste)
@@ -170,7 +180,7 @@ def _fill_row(
     """Adds clusters to the row, best first, until none fits."""
     refused: set[int] = set()
     while True:
-        ready = [c for c in left if c not in refused and _is_ready(clusters, state, c, height)]
+        ready = [c for c in left if state.open_at.get(c, MANY_ROWS) <= height and c not in refused]
         if not ready:
             return
         best = max(ready, key=lambda c: (_score(body, bounds, clusters, state, c, height, taste), -c))
@@ -178,6 +188,7 @@ def _fill_row(
         if not _starts_too_much(body, state, row, taste) and _row_is_legal(body, clusters, row, state, taste.registers):
             state.row = row
             state.height_of.update(dict.fromkeys(clusters.members[best], height))
+            _open(clusters, state, best)
             del left[best]
         else:
             refused.add(best)
@@ -191,13 +202,13 @@ def _starts_too_much(body: Body, state: _State, row: Sequence[int], taste: Taste
     return after > taste.tolerance and after > len(_above(body, state.row, state.waiting))
 
 
-def _is_ready(clusters: Clusters, state: _State, cluster: int, height: int) -> bool:
-    heights = state.height_of
-    return all(b in heights and heights[b] + distance <= height for b, distance in _representatives(clusters, cluster))
-
-
-def _representatives(clusters: Clusters, cluster: int) -> Sequence[tuple[int, int]]:
-    return [(clusters.members[b][0], distance) for b, distance in clusters.below[cluster]]
+def _open(clusters: Clusters, state: _State, placed: int) -> None:
+    """Notes from which height on clusters may stand that waited for `placed` alone."""
+    heights, members = state.height_of, clusters.members
+    for cluster in clusters.above[placed]:
+        users = [(members[user][0], distance) for user, distance in clusters.below[cluster]]
+        if all(user in heights for user, _ in users):
+            state.open_at[cluster] = max(heights[user] + distance for user, distance in users)
 
 
 def _score(
