@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from mapper.errors import CheckFailed, InputError, MapperError, clean
+from mapper.errors import CheckFailed, DoesNotFit, InputError, MapperError, clean
 
 __all__ = ["main"]
 
@@ -97,7 +97,7 @@ def compile_command(
     from mapper import compiler, outputs, registry
     from mapper.report.progress import display, style
     from mapper.request import Request
-    from mapper.solver import interruptible
+    from mapper.signals import interruptible
 
     registry.backend(target)
     if output is not None:
@@ -112,7 +112,12 @@ def compile_command(
             screen.step(message)
 
         request = Request(objective, effort, seed, time_limit, _pairs(settings, "--set"), progress, screen.incumbent)
-        result = compiler.compile(source, target, machine, request=request, dims=_dims(dims), strict=strict)
+        try:
+            result = compiler.compile(source, target, machine, request=request, dims=_dims(dims), strict=strict)
+        except DoesNotFit:  # said of a search that was stopped, it would be a guess
+            if stop.is_set():
+                raise KeyboardInterrupt from None
+            raise
         run = {
             "command": sys.argv,
             "started": started,
@@ -122,7 +127,9 @@ def compile_command(
             "interrupted": stop.is_set(),
             "time_limit_hit": result.outcome.wall_limited,
         }
-        folder = result.save(output or Path("mapper-out") / f"{result.loaded.stem}-{target}", run)
+        files = result.files_of_run(run)
+        stop.finish()
+        folder = outputs.write_set(output or Path("mapper-out") / f"{result.loaded.stem}-{target}", files)
         interrupted = stop.is_set()
     if as_json:
         click.echo(json.dumps(result.report))

@@ -1,22 +1,27 @@
 """Files that appear whole or not at all.
 
-A set is written to a fresh folder beside its destination, every file flushed to disk and closed, and then exchanged
-with the destination in one step; a kill at any moment leaves the older set or the new one. Only folders that an earlier
-run wrote (they hold `run.json`) or empty ones are replaced.
+A set is written to a fresh folder beside its destination, every file and the folder flushed to disk, and then
+exchanged with the destination in one step; a kill at any moment leaves the older set or the new one. What a killed run
+left beside it (`.NAME.partial-…`) is removed by the next run that writes there; a lock tells it from the work of a run
+that is still alive. Only folders that an earlier run wrote (they hold `run.json`) or empty ones are replaced.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from glob import escape as glob_escape
 from pathlib import Path
 from typing import Any
 
 from mapper.errors import InputError
 from mapper.inputs import Loaded
+from mapper.signals import undisturbed
 
 __all__ = ["annotated", "usable", "write_file", "write_set"]
 
@@ -52,35 +57,84 @@ def _unwritable(place: Path, error: OSError | ValueError) -> InputError:
 def write_set(folder: Path, files: Mapping[str, str | bytes]) -> Path:
     """Write `files` as the whole contents of `folder`; returns it. Raises InputError with nothing published."""
     usable(folder)
-    fresh: Path | None = None
+    place = folder.absolute()
     try:
-        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}-", dir=folder.absolute().parent))
-        for name, content in files.items():
-            _write_flushed(fresh / name, content)
-        fresh.chmod(0o755)
-        _publish(fresh, folder.absolute())
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(place)
+        with _fresh_folder(place) as fresh:
+            for name, content in files.items():
+                _write_flushed(fresh / name, content)
+            fresh.chmod(0o755)
+            _flush_folder(fresh)
+            with undisturbed():
+                _publish(fresh, place)
+        with contextlib.suppress(
+            OSError
+        ):  # the set is in its place; a parent that cannot be flushed takes nothing away
+            _flush_folder(place.parent)
         return folder
     except OSError as error:
         raise _unwritable(folder, error) from error
-    finally:
-        if fresh is not None and fresh.exists():
-            shutil.rmtree(fresh, ignore_errors=True)
 
 
 def write_file(path: Path, content: str | bytes) -> None:
-    """Write one file whole: to a neighbour first, then renamed."""
+    """Write one file whole: to a fresh folder beside it first, then renamed."""
+    place = path.absolute()
     try:
-        path.absolute().parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}-", dir=path.absolute().parent)
-        os.close(handle)
-        try:
-            _write_flushed(Path(name), content)
-            os.replace(name, path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(place)
+        with _fresh_folder(place) as fresh:
+            _write_flushed(fresh / "file", content)
+            os.replace(fresh / "file", place)
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def _partial(place: Path) -> str:
+    """How the names of folders begin that hold what is not yet in `place`."""
+    return f".{place.name[:40]}.partial-"
+
+
+@contextlib.contextmanager
+def _fresh_folder(place: Path) -> Iterator[Path]:
+    """A locked folder beside `place`; whatever it holds at the end is removed."""
+    fresh = Path(tempfile.mkdtemp(prefix=_partial(place), dir=place.parent))
+    lock = os.open(fresh, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _locked(lock)
+        yield fresh
+    finally:
+        os.close(lock)
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock an open folder until it is closed; False if another process holds it or the system has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _sweep(place: Path) -> None:
+    """Remove what killed runs left beside `place`."""
+    for left in sorted(place.parent.glob(glob_escape(_partial(place)) + "*")):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if _locked(descriptor):
+                    shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(descriptor)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write_flushed(path: Path, content: str | bytes) -> None:
@@ -93,16 +147,23 @@ def _write_flushed(path: Path, content: str | bytes) -> None:
 
 
 def _publish(fresh: Path, folder: Path) -> None:
-    """Put `fresh` in the place of `folder`; afterwards `fresh` holds the old contents, if there were any."""
+    """Put `fresh` in the place of `folder`; afterwards `fresh` holds the old contents, if there were any.
+
+    Where folders cannot be swapped, the older set steps aside under a name that no sweep removes, and back if need be.
+    """
     if folder.is_dir() and _exchanged(fresh, folder):
         return
-    if folder.is_dir():
-        old = fresh.with_name(fresh.name + "-old")
-        os.rename(folder, old)
+    if not folder.is_dir() or not any(folder.iterdir()):
         os.rename(fresh, folder)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
+        return
+    aside = folder.with_name(f".{folder.name[:40]}.older-{fresh.name[-8:]}")
+    os.rename(folder, aside)
+    try:
         os.rename(fresh, folder)
+    except OSError:
+        os.rename(aside, folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _exchanged(first: Path, second: Path) -> bool:

@@ -92,9 +92,13 @@ class Result:
             "report.html": self.html(),
         }
 
+    def files_of_run(self, run: Mapping[str, Any]) -> dict[str, str | bytes]:
+        """All output files: the deterministic set, and the facts of one `run` (paths, times)."""
+        return {**self.files(), "run.json": data.dump(dict(run))}
+
     def save(self, folder: str | Path, run: Mapping[str, Any] | None = None) -> Path:
         """Write all outputs to `folder`, whole or not at all. Raises InputError if that place cannot be used."""
-        return outputs.write_set(Path(folder), {**self.files(), "run.json": data.dump(dict(run or {}))})
+        return outputs.write_set(Path(folder), self.files_of_run(run or {}))
 
 
 @dataclass(frozen=True)

@@ -12,22 +12,21 @@ clock (`Limits.wall_seconds`) is a safety net whose biting is reported in `Solut
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from ortools.sat.python import cp_model
+
+from mapper.signals import aside, asked
 
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 Key = TypeVar("Key", bound=Hashable)
 Variable = cp_model.IntVar
 Expression = Any  # OR-Tools' linear expressions have no public common type
 
-__all__ = ["Expression", "Limits", "Model", "Outcome", "Solution", "Variable", "interruptible", "solve"]
+__all__ = ["Expression", "Limits", "Model", "Outcome", "Solution", "Variable", "solve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,31 +125,6 @@ class Model(cp_model.CpModel):
             self.add_hint(variable, value)
 
 
-class _Interrupt:
-    """Set by SIGINT or SIGTERM while :func:`interruptible` is active; solves stop and keep their incumbent."""
-
-    flag = threading.Event()
-
-
-@contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Turn the first SIGINT/SIGTERM into a request to stop with the incumbent; a second one kills as usual."""
-    previous: dict[signal.Signals, Any] = {}
-
-    def request_stop(number: int, _frame: Any) -> None:
-        _Interrupt.flag.set()
-        signal.signal(number, previous[signal.Signals(number)] or signal.SIG_DFL)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, request_stop)
-    try:
-        yield _Interrupt.flag
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-        _Interrupt.flag.clear()
-
-
 _STATUS: dict[Any, Status] = {
     cp_model.OPTIMAL: "optimal",
     cp_model.FEASIBLE: "feasible",
@@ -175,28 +149,6 @@ def _configured(limits: Limits) -> cp_model.CpSolver:
     return solver
 
 
-def _run(solver: cp_model.CpSolver, model: Model) -> Any:
-    """Solve in a thread, so that the main thread stays free to receive signals; returns CP-SAT's status."""
-    result: list[Any] = []
-    fault: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            result.append(solver.solve(model))
-        except BaseException as error:  # carried to the caller's thread below
-            fault.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(0.2)
-        if _Interrupt.flag.is_set():
-            solver.stop_search()
-    if fault:
-        raise fault[0]
-    return result[0]
-
-
 def solve(model: Model, limits: Limits) -> Solution:
     """Run CP-SAT on `model`. Raises ValueError if the model itself is malformed."""
     fault = model.validate()
@@ -204,7 +156,7 @@ def solve(model: Model, limits: Limits) -> Solution:
         raise ValueError(f"malformed model: {fault}")
     solver = _configured(limits)
     started = time.monotonic()
-    status = _STATUS[_run(solver, model)]
+    status = _STATUS[aside(lambda: solver.solve(model), solver.stop_search)]
     seconds = time.monotonic() - started
     deterministic = solver.response_proto.deterministic_time
     found = status in ("optimal", "feasible")
@@ -215,7 +167,7 @@ def solve(model: Model, limits: Limits) -> Solution:
         bound=solver.best_objective_bound if status != "unknown" else float("-inf"),
         deterministic_time=deterministic,
         seconds=seconds,
-        interrupted=_Interrupt.flag.is_set(),
+        interrupted=asked.is_set(),
         wall_limited=not decided and limits.wall_seconds is not None and deterministic < 0.98 * limits.effort,
         _solver=solver if found else None,
     )

@@ -18,6 +18,7 @@ from fractions import Fraction
 from typing import Literal
 
 from mapper.kgraph import KernelGraph, PlacedKernel
+from mapper.signals import asked
 from mapper.solver import Outcome
 
 from .adapters import agree
@@ -179,6 +180,8 @@ def _annealed_tries(graph: KernelGraph, tries: Sequence[_Try], effort: _Effort, 
     moves = min(_MOVES_PER_KERNEL * len(graph.kernels), effort.moves // (len(graph.kernels) * max(1, len(starts))))
     found = []
     for start in starts:
+        if asked.is_set():
+            break
         result = anneal_plan(graph, _nearby(graph, start.sizing), start.plan, moves, seed)
         if result is not None:
             found.append(_sized(graph, result.sizing, result.plan))
@@ -206,7 +209,7 @@ def _reopened(graph: KernelGraph, best: _Try, openings: int) -> _Try:
     shapes stay as they were agreed.
     """
     count = 0
-    while count < openings:
+    while count < openings and not asked.is_set():
         before = best
         for opening in windows([rectangle(p) for p in best.places], graph.weights.adapter == 0)[: openings - count]:
             count += 1
@@ -242,5 +245,6 @@ def _result(request: ContestRequest, bounds: Bounds, best: _Try) -> ContestResul
         bound=float(floor),
         proof="bound" if met else "none",
         seed=request.seed,
+        interrupted=asked.is_set(),
     )
     return ContestResult(best.places, outcome, best.score, bounds)

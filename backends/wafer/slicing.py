@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mapper.signals import aside
+
 from .compiled import compiled
 
 __all__ = ["OVERHANG", "Curves", "Forest", "Schedule", "Wires", "anneal", "read_boxes"]
@@ -467,11 +469,12 @@ def copied(tree: Forest) -> Forest:
 
 
 def anneal(curves: Curves, wires: Wires, tree: Forest, plan: Schedule) -> tuple[float, Forest, Forest]:
-    """Search from `tree`; returns the least cost inside the fabric (1e18: never), its tree, and the last tree."""
+    """Search from `tree`; returns the least cost inside the fabric (1e18: never, or an end was asked for meanwhile),
+    its tree, and the last tree."""
     deviate = -np.log((np.arange(4096) + 0.5) / 4096)  # exponential deviates: accept if rise <= temperature * one
-    current, best = copied(tree), copied(tree)
-    least = _search(curves, wires, current, copied(tree), best, _work(curves, len(tree.kernel)), plan, deviate)
-    return float(least), best, current
+    current, old, best, work = copied(tree), copied(tree), copied(tree), _work(curves, len(tree.kernel))
+    least = aside(lambda: _search(curves, wires, current, old, best, work, plan, deviate))
+    return 1e18 if least is None else float(least), best, current
 
 
 def read_boxes(curves: Curves, tree: Forest) -> tuple[int, Array]:

@@ -1,0 +1,543 @@
+"""Outputs appear whole or not at all: runs that are killed, interrupted, starved or repeated.
+
+    python benchmarks/interruption.py [PART ...] [--moments 50] [--seed 0] [--json]
+
+PART is any of `writing`, `places`, `kill`, `signals`, `limits`, `repeat`, `large` (default: all). Each trial compiles
+an input of one target over an older result and demands: exit code and words as the contract says, the folder holds the
+older set or the new one, byte for byte, no stray folder that a next run would not remove, no child left alive.
+
+- `writing`: in a forked child, the writing of a set is killed (SIGKILL) before each line of `mapper/outputs.py` that it
+  executes, one child per line; the same again with each system call that may fail failing for want of space.
+- `kill`: SIGKILL at random moments of whole runs. `signals`: SIGINT and SIGTERM at random moments; the end within 5 s,
+  with the older set, the new one, or (exit 130) the complete set of an incumbent that `mapper check` finds legal.
+  `large`: the same on inputs that take up to minutes, over nothing.
+- `limits`: RLIMIT_FSIZE and RLIMIT_AS from almost nothing to almost enough; a full disk (tmpfs; needs root). Under
+  RLIMIT_AS the words and the code are not judged: a library in C++ that cannot allocate may abort the process.
+- `places`: what may stand where the outputs shall go. `repeat`: runs with other hash seeds, threads and folders.
+
+Exit code 5 if a trial fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mapper import outputs
+from mapper.errors import MapperError
+
+__all__ = ["CASES", "Trial", "main", "places", "writing"]
+
+DATA = Path(__file__).resolve().parent / "data"
+CASES = {
+    "cgra": (str(DATA / "cgra" / "gsm.json"), "--effort", "fast"),
+    "cgla": (str(DATA / "cgla" / "llm_dot_fp16.json"), "--effort", "fast"),
+    "wafer": ("zoo:resnet-tiny", "--effort", "fast"),
+}
+LARGE: dict[str, tuple[str, ...]] = {
+    "cgra": ("zoo:resnet50",),
+    "cgla": ("zoo:lfm2.5-1.2b",),
+    "wafer": ("zoo:resnet50",),
+    "wafer contest": (str(DATA / "wafer" / "A.json"),),
+}
+LARGE_SECONDS = 20.0
+END_SECONDS = 5.0
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One trial: `id` names what was done; `fault` is empty if everything held; `outcome` is what remained."""
+
+    id: str
+    outcome: str
+    fault: str = ""
+
+
+Files = dict[str, bytes]
+Set = dict[str, str | bytes]
+
+
+def contents(folder: Path) -> Files:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())} if folder.is_dir() else {}
+
+
+def _same(found: Files, expected: Files) -> bool:
+    """Equal, but for the facts of the run."""
+    return found.keys() == expected.keys() and all(found[n] == expected[n] for n in found if n != "run.json")
+
+
+# the writer alone ----------------------------------------------------------------------------------------------------
+
+OLD: Set = {"run.json": "{}", "a.json": "old" * 100}
+NEW: Set = {"run.json": "{}", "a.json": "new" * 5000, "b.svg": "<svg/>", "c.onnx": b"\0" * 9000}
+
+
+def writing(every: int = 1) -> Iterator[Trial]:
+    """Kill the writer before every (`every`th) of its lines; over an older set, over nothing, over an empty folder."""
+    for state in ("older", "nothing", "empty"):
+        line = 0
+        while True:
+            with tempfile.TemporaryDirectory() as top:
+                folder = _state(Path(top), state)
+                before = contents(folder)
+                killed = _killed_at(folder, line)
+                yield _judged(f"writing over {state}, line event {line}", folder, before)
+            if not killed:
+                break
+            line += every
+    yield from _without_space()
+
+
+def _state(top: Path, state: str) -> Path:
+    folder = top / "out"
+    if state == "older":
+        outputs.write_set(folder, OLD)
+    elif state == "empty":
+        folder.mkdir()
+    return folder
+
+
+def _killed_at(folder: Path, line: int) -> bool:
+    """Write NEW to `folder` in a child that is killed before its `line`th line; False if it came to the end."""
+    child = os.fork()
+    if child == 0:
+        sys.settrace(_killer(line))
+        outputs.write_set(folder, NEW)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def _killer(line: int) -> Any:
+    left = line
+
+    def trace(frame: Any, event: str, _argument: Any) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename != outputs.__file__:
+            return None
+        if event == "line":
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= 1
+        return trace
+
+    return trace
+
+
+def _judged(name: str, folder: Path, before: Files) -> Trial:
+    """The folder is as it was or complete, and the next run leaves nothing else beside it."""
+    whole = {n: c.encode() if isinstance(c, str) else c for n, c in NEW.items()}
+    found = contents(folder)
+    if found not in (before, whole):
+        return Trial(name, "half", f"the folder holds {sorted(found)}")
+    outputs.write_set(folder, NEW)
+    strays = [p.name for p in folder.parent.iterdir() if p != folder]
+    if contents(folder) != whole or strays:
+        return Trial(name, "next run", f"the next run leaves {strays}, {sorted(contents(folder))}")
+    return Trial(name, "new" if found == whole else "as before")
+
+
+def _without_space() -> Iterator[Trial]:
+    """Each call of the writer that takes space fails in turn, as on a full disk."""
+    for call in ("mkdtemp", "open", "fsync", "renamed"):
+        for turn in range(8):
+            with tempfile.TemporaryDirectory() as top:
+                folder = _state(Path(top), "older")
+                before = contents(folder)
+                name = f"no space: {call} {turn}"
+                if not _fails_at(folder, call, turn):
+                    break
+                strays = [p.name for p in folder.parent.iterdir() if p != folder]
+                fault = (
+                    "" if contents(folder) == before and not strays else f"left {strays}, {sorted(contents(folder))}"
+                )
+                yield Trial(name, "as before", fault)
+
+
+def _fails_at(folder: Path, call: str, turn: int) -> bool:
+    """Whether writing NEW is refused when the `turn`th use of `call` fails."""
+    place: Any = {"mkdtemp": tempfile, "open": Path, "fsync": os, "renamed": os}[call]
+    attribute = {"mkdtemp": "mkdtemp", "open": "open", "fsync": "fsync", "renamed": "rename"}[call]
+    original, left = getattr(place, attribute), turn
+
+    def failing(*words: Any, **named: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == -1:
+            raise OSError(28, "No space left on device")
+        return original(*words, **named)
+
+    setattr(place, attribute, failing)
+    swap = outputs._exchanged
+    if call == "renamed":
+        outputs._exchanged = lambda first, second: False
+    try:
+        outputs.write_set(folder, NEW)
+    except MapperError:
+        return True
+    finally:
+        setattr(place, attribute, original)
+        outputs._exchanged = swap
+    return False
+
+
+# whole runs ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a run ended: exit code (negative: signal), its error stream, seconds of wall clock, processes left behind."""
+
+    code: int
+    stderr: str
+    seconds: float
+    after_signal: float
+    orphans: bool
+
+
+def _run(
+    words: tuple[str, ...],
+    folder: Path,
+    *,
+    number: int | None = None,
+    after: float = 0.0,
+    limits: Callable[[], None] | None = None,
+    **environment: str,
+) -> Run:
+    """Compile `words` into `folder`, in a process group of its own; send signal `number` `after` seconds."""
+    command = [sys.executable, "-m", "mapper", "compile", *words, "-o", str(folder)]
+    started = time.monotonic()
+    process = subprocess.Popen(
+        command, env={**os.environ, **environment}, start_new_session=True, preexec_fn=limits,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    sent = started
+    if number is not None:
+        try:
+            process.wait(after)
+        except subprocess.TimeoutExpired:
+            sent = time.monotonic()
+            process.send_signal(number)
+    _, stderr = process.communicate()
+    ended = time.monotonic()
+    return Run(
+        process.returncode, stderr, ended - started, ended - sent if sent > started else 0.0, _alive(process.pid)
+    )
+
+
+def _alive(group: int) -> bool:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One input on one target, with an older result and the result that a whole run gives."""
+
+    target: str
+    words: tuple[str, ...]
+    top: Path
+    older: Files
+    whole: Files
+    seconds: float
+
+    @property
+    def folder(self) -> Path:
+        return self.top / "out"
+
+    def reset(self) -> None:
+        """The older result stands in the folder, nothing beside it."""
+        shutil.rmtree(self.top, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        for name, content in self.older.items():
+            (self.folder / name).write_bytes(content)
+
+    def fault(self, *, strays: bool) -> str:
+        """What is wrong with the folder and its surroundings; `strays`: a killed run may leave its fresh folder."""
+        found = contents(self.folder)
+        beside = [p.name for p in self.top.iterdir() if p != self.folder]
+        if found != self.older and not _same(found, self.whole):
+            return f"half a set: {sorted(found)}"
+        if beside and not (strays and all(".partial-" in name for name in beside)):
+            return f"left beside it: {beside}"
+        return ""
+
+    def state(self) -> str:
+        return "older" if contents(self.folder) == self.older else "new"
+
+
+def _cases(top: Path) -> Iterator[Case]:
+    for target, (source, *options) in CASES.items():
+        words = (source, "--target", target, *options)
+        run = _run(words, top / "first")
+        assert run.code == 0, run.stderr
+        whole = contents(top / "first")
+        older = {name: b"older " + content[:50] for name, content in whole.items()}
+        yield Case(target, words, top / target, older, whole, run.seconds)
+        shutil.rmtree(top / "first")
+
+
+def kill(case: Case, moments: int, rng: random.Random) -> Iterator[Trial]:
+    """SIGKILL at random moments; then the next run must succeed and clear what is left."""
+    for _ in range(moments):
+        case.reset()
+        after = rng.uniform(0.0, 1.05 * case.seconds)
+        run = _run(case.words, case.folder, number=signal.SIGKILL, after=after)
+        fault = case.fault(strays=True) or ("processes left" if run.orphans else "")
+        yield Trial(f"kill -9 {case.target}", case.state(), fault and f"after {after:.2f} s: {fault}")
+    run = _run(case.words, case.folder)
+    yield Trial(f"after kill -9 {case.target}", case.state(), run.stderr or case.fault(strays=False))
+
+
+def signals(case: Case, moments: int, rng: random.Random) -> Iterator[Trial]:
+    """SIGINT and SIGTERM at random moments."""
+    for turn in range(moments):
+        case.reset()
+        number = (signal.SIGINT, signal.SIGTERM)[turn % 2]
+        after = rng.uniform(0.0, 1.05 * case.seconds)
+        run = _run(case.words, case.folder, number=number, after=after)
+        incumbent = run.code == 130 and contents(case.folder).keys() == case.whole.keys() and case.state() == "new"
+        fault = _illegal(case.folder) if incumbent else case.fault(strays=False)
+        fault = fault or _ill_ended(run, number)
+        yield Trial(f"{number.name} {case.target}", f"{case.state()}, exit {run.code}",
+                    fault and f"after {after:.2f} s: {fault}")  # fmt: skip
+
+
+def _illegal(folder: Path) -> str:
+    """What `mapper check` objects to."""
+    done = subprocess.run([sys.executable, "-m", "mapper", "check", str(folder)], capture_output=True, text=True)
+    return "" if done.stdout == "legal\n" else (done.stdout + done.stderr)[:300]
+
+
+def large(moments: int, rng: random.Random) -> Iterator[Trial]:
+    """SIGINT and SIGTERM while large inputs are mapped: a complete legal set or nothing."""
+    for name, (source, *options) in LARGE.items():
+        for turn in range(moments):
+            with tempfile.TemporaryDirectory() as top:
+                folder = Path(top) / "out"
+                number, after = (signal.SIGINT, signal.SIGTERM)[turn % 2], rng.uniform(0.5, LARGE_SECONDS)
+                words = (source, "--target", name.split()[0], *options)
+                run = _run(words, folder, number=number, after=after)
+                left = sorted(path.name for path in Path(top).iterdir())
+                fault = _ill_ended(run, number) or (_illegal(folder) if left == ["out"] else ", ".join(left))
+                yield Trial(f"{number.name} large {name}", f"{'set' if left else 'nothing'}, exit {run.code}",
+                            fault and f"after {after:.2f} s: {fault}")  # fmt: skip
+
+
+def _ill_ended(run: Run, number: signal.Signals) -> str:
+    """What breaks the contract of an interrupted run; before and after `main`, the signal's own end is right."""
+    if run.orphans:
+        return "processes left"
+    if run.after_signal > END_SECONDS:
+        return f"ended {run.after_signal:.1f} s after the signal"
+    if run.code not in (0, 130, -number):
+        return f"exit {run.code}: {run.stderr[-300:]}"
+    if "Traceback" in run.stderr:
+        return run.stderr[-300:]
+    return ""
+
+
+def limits(case: Case) -> Iterator[Trial]:
+    """Files of limited size, limited address space, a full disk: one line of error, the older set stays."""
+    largest = max(len(content) for content in case.whole.values())
+    for size in (0, 1, 512, 4096, largest // 4, largest // 2, largest - 1):
+        yield _limited(case, f"files of {size} bytes", resource.RLIMIT_FSIZE, size)
+    for size in (64, 128, 256, 512, 768, 1024, 1536):
+        yield _limited(case, f"{size} MiB of memory", resource.RLIMIT_AS, size * MIB)
+    yield from _full_disk(case)
+
+
+def _limited(case: Case, what: str, kind: int, size: int) -> Trial:
+    case.reset()
+    run = _run(case.words, case.folder, limits=lambda: resource.setrlimit(kind, (size, size)))
+    fault = case.fault(strays=False) or ("" if kind == resource.RLIMIT_AS else _refusal(run))
+    return Trial(f"{what} {case.target}", f"{case.state()}, exit {run.code}", fault)
+
+
+def _refusal(run: Run) -> str:
+    """A run that cannot go on says so in a line and has an exit code from 1 to 125."""
+    if run.code == 0:
+        return ""
+    words = run.stderr.strip()
+    if not 0 < run.code < 126:
+        return f"exit {run.code}: {words[-300:]}"
+    return "" if words.count("\n") == 0 and words.startswith("error: ") else f"says {words[-600:]}"
+
+
+def _full_disk(case: Case) -> Iterator[Trial]:
+    """A disk of its own with less room than the new set needs beside the older one."""
+    needed = sum(len(content) for content in case.whole.values())
+    for share in (0, 30, 60, 95):
+        shutil.rmtree(case.top, ignore_errors=True)
+        case.top.mkdir(parents=True)
+        room = sum(len(content) for content in case.older.values()) + 64 * 1024 + needed * share // 100
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", str(case.top)]
+        if subprocess.run(mount, capture_output=True).returncode:
+            yield Trial(f"full disk {case.target}", "not run: a disk cannot be mounted here")
+            return
+        try:
+            case.folder.mkdir()
+            for name, content in case.older.items():
+                (case.folder / name).write_bytes(content)
+            run = _run(case.words, case.folder)
+            fault = case.fault(strays=False) or _refusal(run)
+            yield Trial(f"disk with {share} % of the room {case.target}", f"{case.state()}, exit {run.code}", fault)
+        finally:
+            subprocess.run(["umount", str(case.top)], check=True)
+
+
+def places() -> Iterator[Trial]:
+    """What may stand where the outputs shall go: replaced if it is ours or empty, else refused and left alone."""
+    with tempfile.TemporaryDirectory() as name:
+        top = Path(name)
+        for state, (make, accepted) in _PLACES.items():
+            folder = top / state.replace(" ", "-") / "out"
+            folder.parent.mkdir()
+            make(folder)
+            before = _listing(folder.parent)
+            try:
+                outputs.write_set(folder, NEW)
+                written = True
+            except MapperError:
+                written = False
+            after = _listing(folder.parent)
+            fault = "" if written is accepted else ("written" if written else "refused")
+            if not written and after != before:
+                fault = f"changed: {before} to {after}"
+            if written and sorted(p.name for p in folder.iterdir()) != sorted(NEW):
+                fault = f"holds {sorted(p.name for p in folder.iterdir())}"
+            yield Trial(f"place: {state}", "written" if written else "refused", fault)
+
+
+def _listing(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def _older(folder: Path) -> None:
+    outputs.write_set(folder, OLD)
+
+
+def _foreign(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("years of work")
+
+
+def _link(folder: Path) -> None:
+    _older(folder.with_name("real"))
+    folder.symlink_to("real")
+
+
+def _no_folder(folder: Path) -> None:
+    folder.parent.rmdir()
+    folder.parent.write_text("text")
+
+
+def _partial(folder: Path) -> None:
+    """An older set, and what a killed run left of another."""
+    _older(folder)
+    left = folder.with_name(".out.partial-12345678")
+    left.mkdir()
+    (left / "mapping.json").write_text("{")
+
+
+_PLACES: dict[str, tuple[Callable[[Path], Any], bool]] = {
+    "nothing": (lambda folder: None, True),
+    "an empty folder": (Path.mkdir, True),
+    "an older set": (_older, True),
+    "an older set beside a killed run's": (_partial, True),
+    "foreign files": (_foreign, False),
+    "a file": (lambda folder: folder.write_text("text"), False),
+    "a link to an older set": (_link, False),
+    "a dangling link": (lambda folder: folder.symlink_to("nowhere"), False),
+    "a pipe": (os.mkfifo, False),
+    "a parent that is a file": (_no_folder, False),
+}
+
+
+def repeat(case: Case, runs: int) -> Iterator[Trial]:
+    """The same bytes whatever the hash seed, the number of threads and the folder."""
+    for turn in range(runs):
+        threads, odd = str(1 + turn % 4), turn % 2
+        folder = case.top.with_name(f"{case.target}-{turn}") / ("o" * (turn + 1))
+        run = _run(case.words, folder, PYTHONHASHSEED=str(turn * 7919), OMP_NUM_THREADS=threads,
+                   OPENBLAS_NUM_THREADS=threads, TZ=("UTC", "Japan")[odd], LC_ALL=("C", "C.UTF-8")[odd])  # fmt: skip
+        found = contents(folder)
+        differ = [n for n in case.whole if n != "run.json" and found.get(n) != case.whole[n]]
+        yield Trial(f"repeat {case.target}", "same bytes", run.stderr or (f"differ: {differ}" if differ else ""))
+        shutil.rmtree(folder.parent)
+
+
+# the command ---------------------------------------------------------------------------------------------------------
+
+PARTS = ("writing", "places", "kill", "signals", "limits", "repeat", "large")
+
+
+def trials(parts: list[str], moments: int, seed: int) -> Iterator[Trial]:
+    if "writing" in parts:
+        yield from writing()
+    if "places" in parts:
+        yield from places()
+    if "large" in parts:
+        yield from large(max(1, moments // 5), random.Random(f"{seed} large"))
+    if not {"kill", "signals", "limits", "repeat"} & set(parts):
+        return
+    with tempfile.TemporaryDirectory() as top:
+        for case in _cases(Path(top)):
+            rng = random.Random(f"{seed} {case.target}")
+            if "kill" in parts:
+                yield from kill(case, moments, rng)
+            if "signals" in parts:
+                yield from signals(case, moments, rng)
+            if "limits" in parts:
+                yield from limits(case)
+            if "repeat" in parts:
+                yield from repeat(case, 10)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Kill, interrupt, starve and repeat runs; outputs must be whole.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--moments", type=int, default=50, help="random moments per target and kind of signal")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+    unknown = set(options.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"unknown part {min(unknown)!r}: {', '.join(PARTS)}")
+    counted: dict[tuple[str, str], int] = {}
+    failed: list[Trial] = []
+    for trial in trials(options.parts or list(PARTS), options.moments, options.seed):
+        name = trial.id.split(", line event")[0]
+        counted[name, trial.outcome] = counted.get((name, trial.outcome), 0) + 1
+        if trial.fault:
+            failed.append(trial)
+            print(f"failed: {trial.id}: {trial.fault}", file=sys.stderr, flush=True)
+    rows = [{"id": name, "outcome": outcome, "trials": n} for (name, outcome), n in counted.items()]
+    if options.json:
+        print(json.dumps({"rows": rows, "trials": sum(counted.values()), "failed": len(failed)}, indent=1))
+    else:
+        for row in rows:
+            print(f"{row['id']:48} {row['outcome']:20} {row['trials']:5}")
+        print(f"{sum(counted.values())} trials, {len(failed)} failed")
+    return 5 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

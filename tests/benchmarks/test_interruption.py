@@ -1,0 +1,84 @@
+"""Interruption: a short form of the campaign; and the words and codes of what it found."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import random
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from mapper import outputs, signals
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def campaign() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("interruption", ROOT / "benchmarks" / "interruption.py")
+    assert spec is not None and spec.loader is not None
+    module = sys.modules["interruption"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_writer_killed_at_any_line_leaves_the_older_set_or_the_new_one(campaign: ModuleType) -> None:
+    trials = list(campaign.writing(every=7))
+    assert [trial for trial in trials if trial.fault] == []
+    assert {trial.outcome for trial in trials} == {"as before", "new"} and len(trials) > 40
+
+
+def test_what_stands_in_the_place_is_replaced_or_left_alone(campaign: ModuleType) -> None:
+    assert [trial for trial in campaign.places() if trial.fault] == []
+
+
+def test_whole_runs_that_are_killed_or_interrupted(campaign: ModuleType, tmp_path: Path) -> None:
+    case = next(campaign._cases(tmp_path))
+    rng = random.Random(1)
+    trials = [*campaign.kill(case, 2, rng), *campaign.signals(case, 2, rng)]
+    assert [trial for trial in trials if trial.fault] == []
+
+
+def test_the_next_run_clears_what_a_dead_run_left_and_nothing_else(tmp_path: Path) -> None:
+    dead, alive, foreign = (tmp_path / name for name in (".out.partial-dead", ".out.partial-alive", ".out-mine"))
+    for folder in (dead, alive, foreign):
+        folder.mkdir()
+    lock = os.open(alive, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    outputs.write_set(tmp_path / "out", {"run.json": "{}"})
+    os.close(lock)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out-mine", ".out.partial-alive", "out"]
+
+
+def test_work_aside_returns_raises_and_is_left_when_an_end_is_asked_for() -> None:
+    assert signals.aside(lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        signals.aside(lambda: 1 // 0)
+    stopped: list[bool] = []
+    with signals.interruptible() as stop:
+        os.kill(os.getpid(), 2)
+        assert stop.is_set()
+        assert signals.aside(lambda: time.sleep(0.5)) is None
+        assert signals.aside(lambda: time.sleep(0.5), lambda: stopped.append(True)) is None
+    assert stopped and not signals.asked.is_set()
+
+
+def test_a_run_that_does_not_end_by_itself_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "GRACE_SECONDS", 0.05)
+    with pytest.raises(KeyboardInterrupt), signals.interruptible():
+        os.kill(os.getpid(), 15)
+        time.sleep(5)
+
+
+def test_a_finished_answer_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "GRACE_SECONDS", 0.05)
+    with signals.interruptible() as stop:
+        stop.finish()
+        os.kill(os.getpid(), 15)
+        time.sleep(0.2)
+        assert stop.is_set()
