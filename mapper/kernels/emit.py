@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from mapper.dfg import Dfg, Edge, MemoryUse, Node, Region
 from mapper.ir import Access
 
-from .builder import SELF, Before, Builder, Literal, Operand, Step
+from .builder import SELF, Before, Builder, Literal, Operand, Step, Touch
 from .primitives import LOGIC, SHIFTS
 
 __all__ = ["Lowered", "Site", "emit"]
@@ -204,17 +204,27 @@ def _emit_memory(e: _Emission, step: Step) -> int:
     assert touch is not None
     region = e.regions.setdefault((touch.access.tensor, touch.role), len(e.regions))
     address = None if touch.address is None else e.result[touch.address]
-    data = e.source(touch.data) if isinstance(touch.data, (int, Before)) else None
+    data, literal = _stored(e, touch)
     predicate = _condition(e, touch.predicate)
     use = MemoryUse(region, region, offset=address, data=data, predicate=predicate)
-    literal = touch.data.value if isinstance(touch.data, Literal) else None
-    fixed = literal is not None and e.b.style.fused
-    host = (e.number(literal),) if fixed and literal is not None else ()
-    node = e.node(step.op, kind=step.op, host=host, constant=None if fixed else literal, memory=use)
+    node = e.node(step.op, kind=step.op, constant=literal, memory=use)
     fed = [n for n in (address, data, predicate) if n is not None]
     e.edges += [Edge(source, node, 0, position) for position, source in enumerate(fed)]
     e.sites.append(Site(node, region, touch.role, touch.access, touch.point))
     return node
+
+
+def _stored(e: _Emission, touch: Touch) -> tuple[int | None, float | int | None]:
+    """(node, immediate) that a store writes. A row stores what its units compute or pass on, so in fused style a
+    constant is first made a result, from a host constant."""
+    if isinstance(touch.data, (int, Before)):
+        return e.source(touch.data), None
+    if not isinstance(touch.data, Literal):
+        return None, None
+    if not e.b.style.fused:
+        return None, touch.data.value
+    number = e.number(touch.data.value)
+    return e.node("or", stages=("nop", "or", "nop"), host=(number, number)), None
 
 
 def _condition(e: _Emission, predicate: int | None) -> int | None:

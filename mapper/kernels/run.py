@@ -50,7 +50,7 @@ def _value(
         return np.asarray(loads[node.id][iteration], np.uint32)
     fed = {e.operand: _carried(node, history[e.src], iteration - e.distance) for e in dfg.predecessors[node.id]}
     if node.kind == "store":
-        return _stored(dfg, node, history, constants, iteration)
+        return _stored(node, history, iteration)
     host = [literal_word(constants[number]) for number in node.host]
     if node.self_update:
         before = history[node.id][iteration - 1] if iteration else host[0]
@@ -66,15 +66,11 @@ def _carried(node: Node, values: list[Words], iteration: int) -> Words:
     return literal_word(node.constant if node.constant is not None else 0)
 
 
-def _stored(
-    dfg: Dfg, node: Node, history: Mapping[int, list[Words]], constants: Mapping[int, float | int], iteration: int
-) -> Words:
+def _stored(node: Node, history: Mapping[int, list[Words]], iteration: int) -> Words:
     """The stored word (a dropped store, where its predicate is 0, is not told apart here)."""
     use = node.memory
     if use is not None and use.data is not None:
         return history[use.data][iteration]
-    if node.host:
-        return literal_word(constants[node.host[0]])
     return literal_word(node.constant if node.constant is not None else 0)
 
 

@@ -14,8 +14,13 @@ from mapper.backends.cgla.replicas import copied, replicas
 from mapper.backends.cgla.solution import solution_json
 from mapper.check_rows import check_rows, hops, lmm_share_ok, rows_used
 from mapper.dfg import Dfg, Edge, MemoryUse, Node, Region
+from mapper.index import loop
+from mapper.ir import Access, Graph, Loop, Op, Tensor
+from mapper.kernels.body import main_body
+from mapper.kernels.style import CGLA_STYLE
 from mapper.machines import resolve
 from mapper.request import KernelSolved, Request
+from mapper.scalar import Const
 from mapper.simulate_rows import simulate_rows
 
 FAST = KernelRequest(effort="fast")
@@ -168,3 +173,14 @@ def test_replicas_stacked_and_interleaved() -> None:
     assert merged is not None
     assert (merged.count, merged.bound) == (7, 7)  # eight units less the one of the loop counter
     assert check_rows(merged.mapping) == () and simulate_rows(merged.mapping).violations == ()
+
+
+@pytest.mark.parametrize("copies", [1, 4])
+def test_a_body_that_only_writes_a_constant(copies: int) -> None:
+    i = loop("i")
+    op = Op("fill", "Expand", (Loop("i", 6),), (), Access("y", (i,)), Const(3.5))
+    graph = Graph("g", (Tensor("y", (6,), "float32"),), (op,), (), ("y",))
+    result = assert_sound(map_kernel(main_body(graph, op, CGLA_STYLE, {"i": copies}), FAST))
+    kinds = [(node.kind, node.op, len(set(node.host))) for node in result.mapping.dfg.nodes]
+    assert kinds == [("exe", "or", 1), ("store", "store", 0)] * copies
+    assert result.rows == -(-(copies + 2) // 4)  # two units of row 0 hold the loop counters
