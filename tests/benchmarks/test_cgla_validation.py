@@ -1,0 +1,57 @@
+"""The model of the row array against published figures: what is demanded holds, and other sections of the page stay."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def command() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("cgla_validation", ROOT / "benchmarks" / "cgla_validation.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_published_launches_and_cycles_are_counted_again(command: ModuleType) -> None:
+    prefill, rest = command.qwen3_products()
+    found = command.counts([*prefill, *rest])
+    # 768 chunks a layer and token in prefill, 192 in decode, 2374 of the head: 28 layers, 32 and 15 tokens, 16 heads
+    assert found.launches == 768 * 28 * 32 + 192 * 28 * 15 + 2374 * 16 == 806_752
+    assert found.cycles == 695_420_928
+    assert found.drain_bytes == 4 * (16 * 768 * 28 * 32 + 64 * (192 * 28 * 15 + 2374 * 16))
+
+
+def test_every_demanded_phase_is_within_its_error(command: ModuleType) -> None:
+    lines = list(command.qwen3_lines())
+    assert not [line.what for line in lines if line.missed]
+    kinds = {line.what: line.kind for line in lines}
+    assert (kinds["LOAD"], kinds["DRAIN"]) == ("calibrated", "predicted")
+
+
+def test_an_error_above_the_demand_is_a_miss(command: ModuleType) -> None:
+    assert command.Line("x", "predicted", 2.0, 2.5, "s", 0.2).missed
+    assert not command.Line("x", "predicted", 2.0, 2.5, "s", 0.25).missed
+    assert not command.Line("x", "predicted", 2.0, 9.0, "s").missed
+    assert command.Line("x", "predicted", 60.0, 64.0, "%", 3.0, absolute=True).missed
+
+
+def test_coverage_grows_with_local_memory(command: ModuleType) -> None:
+    graph = command.load("zoo:whisper-tiny-mini").value
+    shares = [command.coverage(graph, size) for size in (0, 1024, 2048, 4096, 1 << 20)]
+    assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 100
+
+
+def test_the_section_replaces_itself_and_nothing_else(command: ModuleType, tmp_path: Path) -> None:
+    page = tmp_path / "validation.md"
+    page.write_text("# Validation\n\n## Another\n\nkept\n")
+    for _ in range(2):
+        command.write(f"{command.HEADING}\n\nnew\n", page)
+        assert page.read_text() == f"# Validation\n\n## Another\n\nkept\n\n{command.HEADING}\n\nnew\n"
