@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from mapper import dtypes
+from mapper import dtypes, store
 from mapper.cost import cost, iterations, outputs_per_copy
 from mapper.dfg import Dfg
 from mapper.ir import Graph, Op, Opaque
@@ -28,7 +28,7 @@ from mapper.tiling.engine import Tiling, tilings
 from mapper.tiling.hierarchy import Hierarchy
 from mapper.traffic import buffer_elements, links
 
-__all__ = ["ArrayRules", "Bodies", "PlacedBody", "Room", "StagePlan", "in_store", "map_network"]
+__all__ = ["ArrayRules", "Bodies", "Place", "PlacedBody", "Room", "StagePlan", "in_store", "map_network"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,12 @@ class Room:
     replicas: int = 1
 
 
+class Place(Protocol):
+    """Places a body on the array; `quick` says that a smaller one may serve as well."""
+
+    def __call__(self, dfg: Dfg, quick: bool = False, /) -> PlacedBody | None: ...
+
+
 class ArrayRules(Protocol):
     """What a target adds. `body_axes` are the axes whose instances are copies inside one body."""
 
@@ -69,6 +75,10 @@ class ArrayRules(Protocol):
     @property
     def axes(self) -> tuple[Axis, ...]:
         """Every axis on which a tile loop may lie."""
+
+    @property
+    def question(self) -> str:
+        """Everything that :meth:`place` depends on beside the body and the code."""
 
     @property
     def slots(self) -> int:
@@ -83,8 +93,11 @@ class ArrayRules(Protocol):
     def next_room(self, room: Room, plan: StagePlan | None) -> Room | None:
         """A smaller room when `room` gave no plan that fits (`plan` None: a body has no place); None: it did."""
 
-    def place(self, dfg: Dfg) -> PlacedBody | None:
-        """The body placed on the array; None if it does not fit."""
+    def copies(self, graph: Graph, op: Op, room: Room, place: Place) -> tuple[TileLoop, ...] | None:
+        """The loops whose iterations are copied side by side, `step` 0; None leaves them to the tiling engine."""
+
+    def place(self, dfg: Dfg, quick: bool) -> PlacedBody | None:
+        """The body placed on the array; None if it does not fit, or `quick` did not find out."""
 
     def program(self, graph: Graph, op: Op, found: Sequence[Tiling]) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
         """Loops and buffers as the array keeps them, made of one of the engine's finalists."""
@@ -96,28 +109,51 @@ class ArrayRules(Protocol):
         """The part of the array that the stage holds."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a search for a place found."""
+
+    body: PlacedBody | None
+
+
 class Bodies:
     """Bodies placed once per distinct structure, in order of first use.
 
     Bodies that differ in immediates only place and route alike: they share one search, each keeps its own operations.
+    What was searched is kept between runs (:mod:`mapper.store`).
     """
 
     def __init__(self, rules: ArrayRules) -> None:
         self._rules = rules
         self._searched: dict[str, PlacedBody | None] = {}
+        self._missed: set[str] = set()  # by a quick search
         self._placed: dict[str, PlacedBody | None] = {}
         self.used: list[KernelMapping] = []
 
-    def place(self, dfg: Dfg) -> PlacedBody | None:
-        """The body on the array, None if it does not fit."""
+    def place(self, dfg: Dfg, quick: bool = False) -> PlacedBody | None:
+        """The body on the array, None if it does not fit. What a quick search finds is not searched again."""
         exact, structure = signature(dfg), signature(dfg, values=False)
         if structure not in self._searched:
-            self._searched[structure] = self._rules.place(dfg)
+            found = None if quick and structure in self._missed else self._search(dfg, structure, quick)
+            if found is None and quick:
+                self._missed.add(structure)
+                return None
+            self._searched[structure] = found
         if exact not in self._placed:
             found = self._searched[structure]
             own = found and replace(found, mapping=replace(found.mapping, dfg=dfg))
             self._placed[exact] = own
         return self._placed[exact]
+
+    def _search(self, dfg: Dfg, structure: str, quick: bool) -> PlacedBody | None:
+        package = type(self._rules).__module__.removesuffix(".network.rules")
+        asked = f"{'quick' if quick else 'place'} {structure} {self._rules.question}"
+        question = f"{asked} {store.code_digest(package)}"
+        known = store.recall(_Answer, question)
+        if known is None:
+            known = _Answer(self._rules.place(dfg, quick))
+            store.keep(question, known)
+        return known.body
 
     def index(self, body: PlacedBody | None) -> int | None:
         """Position of a body in `Mapping.bodies`."""
@@ -170,8 +206,9 @@ def _attempt(
     graph: Graph, op: Op, room: Room, request: Request, rules: ArrayRules, bodies: Bodies
 ) -> StagePlan | Infeasible | None:
     """The plan in this room; None if a body has no place."""
-    hierarchy = rules.hierarchy(op, room)
-    found = tilings(graph, op, hierarchy, objective=request.objective, effort=request.effort, homes=in_store)
+    spatial = rules.copies(graph, op, room, bodies.place)
+    found = tilings(graph, op, rules.hierarchy(op, room), spatial=spatial, objective=request.objective,
+                    effort=request.effort, homes=in_store)  # fmt: skip
     if isinstance(found, Infeasible):
         return found
     loops, buffers = rules.program(graph, op, found)

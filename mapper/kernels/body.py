@@ -10,7 +10,8 @@ element once, computes `Op.body` per copy, combines copies that write the same e
 * Colliding writes (transposed convolution, scatter): the element is loaded, combined and stored back in one iteration.
 
 The *tail body* runs once per output element: it loads the combined value, computes `Op.tail`, and stores. Without a
-tail the main body stores the converted result itself (where writes collide, a tail converts). The number of copies need
+tail the main body stores the converted result itself (where writes collide, and in a style that converts last, a tail
+converts). The number of copies need
 not divide an extent; a ragged last iteration is the business of whoever runs the nest.
 
 On arrays without explicit phis, an accumulator cannot be read before it is updated. The first of equal extremes
@@ -64,7 +65,7 @@ def lower_main(graph: Graph, op: Op, style: Style, copies: Mapping[str, int] = {
 
 
 def lower_tail(graph: Graph, op: Op, style: Style, copies: Mapping[str, int] = {}) -> Lowered | None:
-    if op.tail is None and not _needs_conversion(graph, op):
+    if op.tail is None and not _needs_conversion(graph, op, style):
         return None
     kept = {name: count for name, count in copies.items() if name in op.output_loops}
     body = _Body(Builder(style), graph, op, kept, op.output_loops)
@@ -173,7 +174,7 @@ def _store_combined(body: _Body, combiner: Combiner, access: Access, points: lis
         result = Typed(_extreme_position(body, combiner, points), "int32")
     else:
         result = _combined(body, combiner, access, points)
-    if body.op.tail is not None or _needs_conversion(body.graph, body.op):
+    if body.op.tail is not None or _needs_conversion(body.graph, body.op, body.b.style):
         addresses.store(access, "partial", converted(body.b, result, combiner.accumulator).value)
     else:
         target = body.graph.tensor(access.tensor).dtype
@@ -235,9 +236,11 @@ def _collides(op: Op) -> bool:
     return False
 
 
-def _needs_conversion(graph: Graph, op: Op) -> bool:
+def _needs_conversion(graph: Graph, op: Op, style: Style) -> bool:
     """Must a tail body turn stored partial results into the output's type? (Colliding writes store no other.)"""
-    return op.combiner is not None and _collides(op) and op.combiner.accumulator != graph.tensor(op.write.tensor).dtype
+    if op.combiner is None or op.combiner.accumulator == graph.tensor(op.write.tensor).dtype:
+        return False
+    return _collides(op) or (style.converts_last and _reduces(op))
 
 
 def _product(b: Builder, value: Operand) -> tuple[Operand, Operand] | None:

@@ -18,7 +18,8 @@ class Style:
     "host" when address units step by themselves. `explicit_phi`: loop-carried values pass through a phi node; else
     accumulators feed themselves inside the unit. `fused`: arithmetic, logic and shift are three stages of one
     operation, with immediates for logic and shift only; else every operation takes one immediate. `chain`: unrolled
-    reductions combine one after the other (fewest operations, one a row), else in a balanced tree.
+    reductions combine one after the other (fewest operations, one a row), else in a balanced tree. `converts_last`: a
+    combined value becomes the output's type in a tail body, once, rather than before the store of every iteration.
     """
 
     name: str
@@ -27,12 +28,28 @@ class Style:
     explicit_phi: bool
     fused: bool
     chain: bool
+    converts_last: bool
     loop_levels: int = 0
 
 
 _PLAIN = frozenset(PRIMITIVES) - {"nop", "phi"}
 
-CGRA_STYLE = Style("cgra", _PLAIN - {"fma"}, "counters", explicit_phi=True, fused=False, chain=False)
+CGRA_STYLE = Style(
+    "cgra",
+    _PLAIN - {"fma"},
+    "counters",
+    explicit_phi=True,
+    fused=False,
+    chain=False,
+    converts_last=True,
+)
 CGLA_STYLE = Style(
-    "cgla", _PLAIN - {"abs", "neg", "not"}, "host", explicit_phi=False, fused=True, chain=True, loop_levels=2
+    "cgla",
+    _PLAIN - {"abs", "neg", "not"},
+    "host",
+    explicit_phi=False,
+    fused=True,
+    chain=True,
+    converts_last=False,
+    loop_levels=2,
 )

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from mapper.arrays import PlacedBody, Room, StagePlan, backing_bytes, before_axis, body_copies, body_runs, in_store
+from mapper.arrays import (
+    Place,
+    PlacedBody,
+    Room,
+    StagePlan,
+    backing_bytes,
+    before_axis,
+    body_copies,
+    body_runs,
+    in_store,
+)
 from mapper.backends.cgla.kernel import DoesNotFit, KernelRequest, map_kernel
 from mapper.dfg import Dfg
 from mapper.ir import Graph, Op
@@ -34,6 +44,10 @@ class LaneRules:
 
     style = CGLA_STYLE
     body_axes = frozenset({"row", "column"})
+
+    @property
+    def question(self) -> str:
+        return f"rows {self.machine.fabric.rows}"
 
     @property
     def slots(self) -> int:
@@ -85,7 +99,10 @@ class LaneRules:
         fitting = max(1, self.machine.fabric.rows // _stacked_rows(plan))
         return Room(room.copies, fitting) if _along("replica", plan.loops) > fitting else None
 
-    def place(self, dfg: Dfg) -> PlacedBody | None:
+    def copies(self, graph: Graph, op: Op, room: Room, place: Place) -> None:
+        """Copies are the engine's choice: a lane pays for what its units load, not for modulo slots."""
+
+    def place(self, dfg: Dfg, quick: bool) -> PlacedBody | None:
         found = map_kernel(dfg, KernelRequest(self.machine.fabric.rows, "fast", enforce_share=False))
         if isinstance(found, DoesNotFit):
             return None

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Literal
 
-from mapper.arrays import PlacedBody, Room, StagePlan, backing_bytes, body_runs
-from mapper.backends.cgra.kernel import DoesNotFit, KernelRequest, map_kernel
+from mapper.arrays import Place, PlacedBody, Room, StagePlan, backing_bytes, body_runs
+from mapper.backends.cgra.bounds import binding, static_bounds
+from mapper.backends.cgra.kernel import KernelRequest, KernelResult, map_kernel
+from mapper.codec import encode
 from mapper.dfg import Dfg
 from mapper.ir import Graph, Op
+from mapper.kernels.body import main_body
 from mapper.kernels.style import CGRA_STYLE
 from mapper.machine import Machine
 from mapper.mapping import Axis, Buffer, Phase, Rect, TileLoop
 from mapper.tiling.engine import Tiling
 from mapper.tiling.hierarchy import Hierarchy, Level, SpatialAxis
 
-DEPTH = 2  # modulo slots that unrolling may fill: copies are added while the body has fewer operations than DEPTH x PEs
+from .unroll import Sizes, best_unrolling
+
+MOST_COPIES = 16
+SEARCHES: tuple[tuple[Literal["direct", "routed"], Literal["quick", "fast"]], ...] = (
+    ("direct", "quick"),
+    ("routed", "quick"),
+    ("routed", "fast"),
+)
 
 
 @dataclass(frozen=True)
@@ -31,12 +43,20 @@ class GridRules:
     body_axes = frozenset({"unroll"})
 
     @property
+    def question(self) -> str:
+        return json.dumps(encode(self.machine.fabric), sort_keys=True) + f" seed {self.seed}"
+
+    @property
     def slots(self) -> int:
         return self.machine.fabric.size * self.machine.setting("context_words", 256)
 
     @cached_property
     def axes(self) -> tuple[Axis, ...]:
         return (Axis("unroll", self.machine.fabric.size),)
+
+    @cached_property
+    def _sizes(self) -> Sizes:
+        return Sizes(self.machine.fabric)
 
     def hierarchy(self, op: Op, room: Room) -> Hierarchy:
         memories = [self.machine.memory(name) for name in ("dram", "spm", "reg")]
@@ -47,19 +67,29 @@ class GridRules:
         return Hierarchy(levels, (SpatialAxis(Axis("unroll", room.copies), 1),), self.machine.links.pj_per_byte_hop)
 
     def first_room(self, dfg: Dfg, tail: Dfg | None) -> Room:
-        nodes = max(1, len(dfg.nodes), len(tail.nodes) if tail is not None else 0)
-        return Room(max(1, DEPTH * self.machine.fabric.size // nodes))
+        return Room(min(MOST_COPIES, self.machine.fabric.size))
+
+    def copies(self, graph: Graph, op: Op, room: Room, place: Place) -> tuple[TileLoop, ...]:
+        lower = partial(main_body, graph, op, self.style)
+        return best_unrolling(op, self._sizes, room.copies, lower, place)
 
     def next_room(self, room: Room, plan: StagePlan | None) -> Room | None:
         return Room(room.copies // 2) if plan is None and room.copies > 1 else None
 
-    def place(self, dfg: Dfg) -> PlacedBody | None:
-        """A quick search suffices for most bodies; the few that it leaves without a schedule get a longer one."""
-        for effort in ("quick", "fast"):
-            found = map_kernel(dfg, self.machine.fabric, KernelRequest("routed", effort, self.seed))
-            if not isinstance(found, DoesNotFit):
-                return PlacedBody(found.mapping, found.mapping.ii, found.ii_bound, found.why_not_lower)
-        return None
+    def place(self, dfg: Dfg, quick: bool) -> PlacedBody | None:
+        """Most bodies need no MOVEs and are at their bound at once; the few without a schedule get a longer search."""
+        fabric = self.machine.fabric
+        bound = binding(static_bounds(dfg, fabric)).ii
+        found: list[KernelResult] = []
+        for variant, effort in SEARCHES[:1] if quick else SEARCHES:
+            if found and (found[-1].mapping.ii == bound or effort == "fast"):
+                break
+            result = map_kernel(dfg, fabric, KernelRequest(variant, effort, self.seed))
+            found += [result] if isinstance(result, KernelResult) else []
+        if not found:
+            return None
+        best = min(found, key=lambda result: result.mapping.ii)
+        return PlacedBody(best.mapping, best.mapping.ii, bound, found[-1].why_not_lower)
 
     def program(self, graph: Graph, op: Op, found: Sequence[Tiling]) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
         return found[0].loops, found[0].buffers

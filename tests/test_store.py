@@ -1,0 +1,64 @@
+"""Answers kept between runs: what is kept comes back, what is damaged does not, and nothing else changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import mapper
+from mapper.codec import encode
+from mapper.store import code_digest, keep, recall
+
+
+@dataclass(frozen=True)
+class Answer:
+    number: int
+    words: tuple[str, ...] = ()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MAPPER_CACHE", str(tmp_path / "kept"))
+    return tmp_path / "kept"
+
+
+def test_an_answer_comes_back_for_its_question_only(folder: Path) -> None:
+    keep("how many", Answer(3, ("a",)))
+    assert recall(Answer, "how many") == Answer(3, ("a",))
+    assert recall(Answer, "how many more") is None
+
+
+@pytest.mark.parametrize("old, new", [("3", "4"), ("answer", "anwser"), ("{", "")])
+def test_a_damaged_document_is_as_good_as_none(folder: Path, old: str, new: str) -> None:
+    keep("how many", Answer(3))
+    (path,) = folder.rglob("*.json")
+    path.write_text(path.read_text().replace(old, new))
+    assert recall(Answer, "how many") is None
+
+
+def test_off_and_folders_that_cannot_be_made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.write_text("a file where the folder should be")
+    keep("how many", Answer(3))
+    assert recall(Answer, "how many") is None
+    monkeypatch.setenv("MAPPER_CACHE", "off")
+    keep("how many", Answer(3))
+    assert recall(Answer, "how many") is None
+
+
+def test_the_code_is_part_of_the_question() -> None:
+    assert code_digest("mapper.backends.cgra") != code_digest("mapper.backends.cgla")
+
+
+def test_a_second_run_searches_nothing_and_gives_the_same_mapping(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = mapper.compile("zoo:resnet-tiny", target="cgra")
+    assert list(folder.rglob("*.json"))
+
+    def unexpected(*_: object) -> None:
+        raise AssertionError("a kept body was searched again")
+
+    monkeypatch.setattr("mapper.backends.cgra.network.rules.map_kernel", unexpected)
+    assert encode(mapper.compile("zoo:resnet-tiny", target="cgra").mapping) == encode(first.mapping)
