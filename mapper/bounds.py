@@ -23,7 +23,7 @@ Nothing here depends on a mapping; every figure may be compared with any mapping
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -50,6 +50,7 @@ __all__ = [
     "reference_line_conv",
     "reference_line_matmul",
     "touched_elements",
+    "units_bound_bytes",
 ]
 
 ENUMERATED = 2_000_000  # points of a component that are looked at one by one; beyond, less is claimed
@@ -156,14 +157,48 @@ def segment_bytes(graph: Graph, op: Op, capacity_bytes: int, stays: bool = False
     Holds if two reads that every iteration needs and the output cover each loop at least twice, and data decides
     neither of their elements. Points that a guard excludes are not counted.
     """
-    if capacity_bytes <= 0 or op.combiner is None or op.points == 0:
+    if capacity_bytes <= 0:
         return 0
-    reads = [op.reads[at] for at in sorted(op.body_reads) if op.reads[at].tensor != op.write.tensor]
+    best = max((_segments(graph, op, found, capacity_bytes, stays) for found in _products(graph, op)), default=0.0)
+    return max(0, math.ceil(best - 1e-6))
+
+
+def units_bound_bytes(graph: Graph, op: Op, units: int) -> int:
+    """Least bytes between memories and `units` arithmetic units that hold nothing from one step to the next.
+
+    Formula: max(compulsory, 3 points (wA wB wC / (R units))^(1/3)). In a step of n <= units points, |A|, |B|, |C|
+    elements are taken or given, one access serving all units that share it; n <= sqrt(R |A| |B| |C|) as in the module,
+    so the step moves at least 3 (wA wB wC n^2 / R)^(1/3) bytes (arithmetic and geometric mean), least per point for
+    full steps. wC is the narrower of accumulator and output. Holds where every operand comes from a memory at every
+    step and results go to one, as in `mapper.mapping`.
+    """
     best = 0.0
+    for found in _products(graph, op):
+        wide = math.prod(found.widths[:2]) * min(found.widths[2], BITS[graph.tensor(op.write.tensor).dtype] / 8)
+        best = max(best, 3 * op.points * found.share * (wide / (found.repeated * units)) ** (1 / 3))
+    return max(_compulsory_bytes(graph, op, Nothing), math.ceil(best * (1 - 1e-9)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Product:
+    """Two reads and the output of a sum of products: bytes of an element of each, R, and the share of points that no
+    guard excludes."""
+
+    widths: tuple[float, ...]
+    repeated: int
+    share: float
+
+
+def _products(graph: Graph, op: Op) -> Iterator[_Product]:
+    """Pairs of reads that, with the output, cover each loop at least twice."""
+    if op.combiner is None or op.points == 0:
+        return
+    reads = [op.reads[at] for at in sorted(op.body_reads) if op.reads[at].tensor != op.write.tensor]
     for a, b in combinations(reads, 2):
         if graph.root(a.tensor) != graph.root(b.tensor) and _covers(op, (a, b, op.write)):
-            best = max(best, _segments(graph, op, (a, b, op.write), capacity_bytes, stays))
-    return max(0, math.ceil(best - 1e-6))
+            found = _product(graph, op, (a, b, op.write))
+            if found is not None:
+                yield found
 
 
 def _covers(op: Op, three: Sequence[Access]) -> bool:
@@ -174,7 +209,15 @@ def _covers(op: Op, three: Sequence[Access]) -> bool:
     return all(sum(name in loops for loops in moved) >= 2 for name, extent in op.extents.items() if extent > 1)
 
 
-def _segments(graph: Graph, op: Op, three: Sequence[Access], capacity_bytes: int, stays: bool) -> float:
+def _segments(graph: Graph, op: Op, found: _Product, capacity_bytes: int, stays: bool) -> float:
+    written = touched_elements(graph, op, op.write)
+    given_back = 0.0 if stays else BITS[graph.tensor(op.write.tensor).dtype] / 8
+    leading = 2 * op.points * found.share * math.sqrt(math.prod(found.widths) / (found.repeated * capacity_bytes))
+    return leading - 2 * capacity_bytes - written * (found.widths[2] - given_back)
+
+
+def _product(graph: Graph, op: Op, three: Sequence[Access]) -> _Product | None:
+    """None where guards leave nothing to prove."""
     widths, repeated, share = [], 1, 1.0
     partly: set[str] = set()
     for access in three:
@@ -182,18 +225,15 @@ def _segments(graph: Graph, op: Op, three: Sequence[Access], capacity_bytes: int
         wide = op.combiner.accumulator if access is op.write and op.combiner else tensor.dtype
         widths.append(BITS[wide] / 8)
         if any(not _is_bound(g, access, tensor.shape) and not _always(g, op) for g in access.guards):
-            return 0.0
+            return None
         for part in components(op, access, tensor.shape):
             together, inside = _multiplicity(part, op)
             if inside < 1 and partly & set(part.loops):
-                return 0.0
+                return None
             if inside < 1:
                 partly |= set(part.loops)
             repeated, share = repeated * together, share * inside
-    written = touched_elements(graph, op, op.write)
-    given_back = 0.0 if stays else BITS[graph.tensor(op.write.tensor).dtype] / 8
-    leading = 2 * op.points * share * math.sqrt(math.prod(widths) / (repeated * capacity_bytes))
-    return leading - 2 * capacity_bytes - written * (widths[2] - given_back)
+    return _Product(tuple(widths), repeated, share)
 
 
 def _multiplicity(part: Component, op: Op) -> tuple[int, float]:
@@ -219,14 +259,14 @@ def _multiplicity(part: Component, op: Op) -> tuple[int, float]:
 
 
 def graph_bound_bytes(
-    graph: Graph, capacity_bytes: int, inside: frozenset[str] = Nothing, weights_stay: bool = False
+    graph: Graph, capacity_bytes: int, inside: frozenset[str] = Nothing, weights_stay: bool = False, host: bool = True
 ) -> int:
     """Bound for the whole graph: every needed element of external inputs and weights read once, outputs written once,
     and both for whatever opaque operators exchange with the backing store.
 
     Holds for any mapping: intermediates may stay inside, operators may be fused, values computed twice. `inside` names
     tensors that live inside the boundary; with `weights_stay`, weights may stay there from one inference to the next,
-    at most `capacity_bytes` of them.
+    at most `capacity_bytes` of them. Without `host`, for a boundary further in, which opaque operators do not cross.
     """
     weights = outside = 0
     for root, size in _external_bytes(graph).items():
@@ -238,7 +278,7 @@ def graph_bound_bytes(
             outside += size
     if weights_stay:
         weights = max(0, weights - capacity_bytes)
-    return weights + outside + _leaving_bytes(graph, inside) + _host_bytes(graph)
+    return weights + outside + _leaving_bytes(graph, inside) + (_host_bytes(graph) if host else 0)
 
 
 def external_bytes(graph: Graph) -> int:
@@ -329,9 +369,12 @@ class Attainable:
     exact_in: str
 
 
-def attainable(graph: Graph, op: Op, capacity_bytes: int, effort: str = "default") -> Attainable | None:
+def attainable(
+    graph: Graph, op: Op, capacity_bytes: int, effort: str = "default", inside: frozenset[str] = Nothing
+) -> Attainable | None:
     """Least traffic of any tiling of `op` with one buffer of `capacity_bytes` over the backing store, all ragged tiles
-    and loop orders: the curve of Gilbert et al. (Snowcat, ISCA 2024). None if single points do not fit.
+    and loop orders: the curve of Gilbert et al. (Snowcat, ISCA 2024). `inside` names tensors that live in the buffer.
+    None if single points do not fit.
 
     A tight floor for that space of mappings, not for all schedules: fusion, residency and uneven splits go below it.
     """
@@ -339,7 +382,8 @@ def attainable(graph: Graph, op: Op, capacity_bytes: int, effort: str = "default
     from mapper.tiling.hierarchy import Hierarchy, Level
 
     levels = (Level("outside", None, 1.0, 1.0), Level("inside", capacity_bytes, 0.0, 0.0))
-    found = tile(graph, op, Hierarchy(levels), spatial=(), effort=effort, homes=lambda name: "outside")
+    home = {name: "inside" for name in inside}
+    found = tile(graph, op, Hierarchy(levels), spatial=(), effort=effort, homes=lambda n: home.get(n, "outside"))
     return Attainable(found.bytes("outside"), found.exact_in) if isinstance(found, Tiling) else None
 
 

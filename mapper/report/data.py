@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from mapper.boundaries import boundary_rows
 from mapper.cost import Cost, LevelBytes, OpCost
-from mapper.guarantees import boundary_rows
 from mapper.ir import Opaque
 from mapper.solver import Outcome
 

@@ -167,6 +167,8 @@ def _against(bound: Mapping[str, Any]) -> str:
     if bound.get("attainable_bytes"):
         where = f" in {_text(bound['attainable_in'])}" if "attainable_in" in bound else ""
         words += f"; attainable{where}: {quantity(bound['attainable_bytes'], 'B')}"
+    if "below_attainable" in bound:
+        words += f"; below it because {_text(bound['below_attainable'])}"
     return words
 
 

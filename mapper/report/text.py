@@ -71,18 +71,20 @@ def _totals(report: Mapping[str, Any]) -> str:
 
 
 def _movement(report: Mapping[str, Any]) -> str:
-    """Bytes per level, and at each boundary mapping / attainable / provable."""
-    rows = [("level", "read", "written", "movement", "at least", "attainable", "x bound")]
+    """Bytes per level, and what crosses the boundary below each: mapping / attainable / provable."""
+    rows = [("level", "read", "written", "movement", "crosses below", "attainable", "at least", "x bound")]
+    below = []
     for name, level in report["totals"]["levels"].items():
         bound = report["bounds"].get(name, {})
-        provable = bound.get("provable_bytes")
-        moved = bound.get("mapping_bytes", level["read_bytes"] + level["write_bytes"])
-        ratio = f"{moved / provable:.2f}" if provable else "-"
+        provable, moved = bound.get("provable_bytes"), bound.get("mapping_bytes")
+        cells = (quantity(bound[key], "B") if bound.get(key) is not None else "-"
+                 for key in ("mapping_bytes", "attainable_bytes", "provable_bytes"))  # fmt: skip
         read, written = quantity(level["read_bytes"], "B"), quantity(level["write_bytes"], "B")
-        least = quantity(provable, "B") if provable else "-"
-        attainable = quantity(bound["attainable_bytes"], "B") if "attainable_bytes" in bound else "-"
-        rows.append((name, read, written, quantity(level["energy_pj"] * 1e-12, "J"), least, attainable, ratio))
-    return columns(rows, frozenset(range(1, 7)))
+        ratio = f"{moved / provable:.2f}" if provable and moved is not None else "-"
+        rows.append((name, read, written, quantity(level["energy_pj"] * 1e-12, "J"), *cells, ratio))
+        if "below_attainable" in bound:
+            below.append(f"{name}: less than attainable operator by operator: {bound['below_attainable']}")
+    return "\n".join([columns(rows, frozenset(range(1, 8))), *below])
 
 
 def _costliest(ops: Sequence[Mapping[str, Any]], total: float) -> str:
