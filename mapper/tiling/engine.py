@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Required, TypedDict, Unpack
 
 from mapper.bounds import op_bound_bytes
 from mapper.ir import Graph, Op
@@ -74,47 +74,37 @@ class _Key:
 _solved: dict[_Key, tuple[Tiling, ...] | NoRoom] = {}
 
 
-def tile(
-    graph: Graph,
-    op: Op,
-    hierarchy: Hierarchy,
-    *,
-    spatial: tuple[TileLoop, ...] | None = None,
-    objective: str = "movement",
-    effort: str = "default",
-    homes: Callable[[str], str],
-    divisors: bool = False,
-    whole: frozenset[str] = frozenset(),
-) -> Tiling | Infeasible:
-    """Tile `op` over `hierarchy`. `homes` names the memory where a tensor (a root of views) lives between operators.
+class Asked(TypedDict, total=False):
+    """What may be asked of :func:`tile`. `homes` (required) names the memory where a tensor (a root of views) lives
+    between operators.
 
     `spatial` None lets the engine choose what runs side by side: most copies first, then least movement; a given choice
     is kept (`step` 0 leaves the size of a piece open). `divisors` keeps to sizes that divide, loops in `whole` are not
     cut. Movement is minimised under every `objective`: arithmetic energy does not depend on tiles, and time is served
     first by the utilisation of the axes.
     """
-    found = tilings(graph, op, hierarchy, spatial=spatial, objective=objective, effort=effort, homes=homes,
-                    divisors=divisors, whole=whole)  # fmt: skip
+
+    homes: Required[Callable[[str], str]]
+    spatial: tuple[TileLoop, ...] | None
+    objective: str
+    effort: str
+    divisors: bool
+    whole: frozenset[str]
+
+
+def tile(graph: Graph, op: Op, hierarchy: Hierarchy, **asked: Unpack[Asked]) -> Tiling | Infeasible:
+    """The best tiling of `op` over `hierarchy` that the engine finds."""
+    found = tilings(graph, op, hierarchy, **asked)
     return found if isinstance(found, Infeasible) else found[0]
 
 
-def tilings(
-    graph: Graph,
-    op: Op,
-    hierarchy: Hierarchy,
-    *,
-    spatial: tuple[TileLoop, ...] | None = None,
-    objective: str = "movement",
-    effort: str = "default",
-    homes: Callable[[str], str],
-    divisors: bool = False,
-    whole: frozenset[str] = frozenset(),
-) -> tuple[Tiling, ...] | Infeasible:
+def tilings(graph: Graph, op: Op, hierarchy: Hierarchy, **asked: Unpack[Asked]) -> tuple[Tiling, ...] | Infeasible:
     """The finalists of :func:`tile`, least movement first: for targets that weigh what the engine does not know."""
+    homes, spatial, whole = asked["homes"], asked.get("spatial"), asked.get("whole", frozenset())
     nest = nest_of(graph, op, hierarchy, homes)
     chosen = None if spatial is None else given(spatial, [loop.name for loop in op.loops], hierarchy)
-    rules = Rules(divisors, frozenset(at for at, loop in enumerate(op.loops) if loop.name in whole))
-    key = _Key(nest, hierarchy, chosen, objective, effort, rules)
+    rules = Rules(asked.get("divisors", False), frozenset(at for at, loop in enumerate(op.loops) if loop.name in whole))
+    key = _Key(nest, hierarchy, chosen, asked.get("objective", "movement"), asked.get("effort", "default"), rules)
     names, numbers = [loop.name for loop in op.loops], [str(number) for number in range(len(op.loops))]
     if key not in _solved:
         solved = _solve(graph, op, key, homes)

@@ -7,6 +7,7 @@ moves loops and ends of memories as long as that helps. Deterministic; not prove
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -17,7 +18,7 @@ from .latency import Latency, latency, settle
 
 __all__ = ["Order", "energy_pj", "outermost_bytes", "quickest", "realise"]
 
-STARTS, EVALUATIONS = 3, 200
+STARTS, EVALUATIONS, MIXED = 4, 400, 24
 Loop = tuple[str, int]
 
 
@@ -108,6 +109,10 @@ def _starts(layer: Layer, accelerator: Accelerator, terms: Mapping[str, Terms]) 
             yield realise(layer, chain, [*first, *rest])
         loops = [(d, prime) for wanted in first for d, prime, most in axes if d == wanted for _ in range(most)]
         yield from _filled(layer, accelerator, terms, tuple(loops))
+    draw, mixed = random.Random(0), [(d, prime) for d, prime, most in axes for _ in range(most)]
+    for _ in range(MIXED):
+        draw.shuffle(mixed)
+        yield from _filled(layer, accelerator, terms, tuple(mixed))
 
 
 def _filled(
