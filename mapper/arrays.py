@@ -22,6 +22,7 @@ from mapper.kernels.style import Style
 from mapper.machine import Machine
 from mapper.mapping import WRITTEN, Axis, Buffer, HostCall, Infeasible, Phase, Rect, Stage, TileLoop
 from mapper.mapping import Mapping as FabricMapping
+from mapper.objectives import Weight, chosen
 from mapper.placement import KernelMapping
 from mapper.request import Request
 from mapper.tiling.engine import Tiling, tilings
@@ -169,33 +170,59 @@ class Bodies:
 def map_network(
     graph: Graph, machine: Machine, request: Request, target: str, rules: ArrayRules
 ) -> FabricMapping | Infeasible:
-    """A stage for every operator with a nest, a host call for every opaque one."""
+    """A stage for every operator with a nest, a host call for every opaque one. Of the plans that an operator may have,
+    the one that serves the request's objective over the whole graph (:mod:`mapper.objectives`)."""
     bodies = Bodies(rules)
-    stages: list[Stage] = []
-    stage_of: dict[str, str] = {}
+    options: list[tuple[StagePlan, ...]] = []
     nests = list(graph.nests)
     for number, op in enumerate(nests):
         request.progress(f"operator {number + 1} of {len(nests)}: {op.name} ({op.op_type})")
-        plan = plan_stage(graph, op, request, rules, bodies)
-        if isinstance(plan, Infeasible):
-            return plan
-        stages.append(_stage(graph, f"s{number}", plan, rules, bodies, _after(graph, op, stage_of)))
-        stage_of[op.write.tensor] = f"s{number}"
+        plans = plan_stage(graph, op, request, rules, bodies)
+        if isinstance(plans, Infeasible):
+            return plans
+        options.append(plans)
+    stages: list[Stage] = []
+    stage_of: dict[str, str] = {}
+    for number, plan in enumerate(_chosen(graph, machine, request, rules, options)):
+        stages.append(_stage(graph, f"s{number}", plan, rules, bodies, _after(graph, plan.op, stage_of)))
+        stage_of[plan.op.write.tensor] = f"s{number}"
     host = tuple(HostCall(op.name, op.reason) for op in graph.ops if isinstance(op, Opaque))
     return FabricMapping(target, machine, graph, rules.axes, tuple(stages), tuple(bodies.used), host=host)
 
 
-def plan_stage(graph: Graph, op: Op, request: Request, rules: ArrayRules, bodies: Bodies) -> StagePlan | Infeasible:
-    """Tile and place one operator, in less and less room until it fits."""
+def _chosen(
+    graph: Graph, machine: Machine, request: Request, rules: ArrayRules, options: Sequence[tuple[StagePlan, ...]]
+) -> list[StagePlan]:
+    if all(len(plans) == 1 for plans in options):
+        return [plans[0] for plans in options]
+    request.progress("weighing plans")
+    weights = [[_weight(graph, machine, rules, plan) for plan in plans] for plans in options]
+    return [plans[at] for plans, at in zip(options, chosen(weights, request.objective), strict=True)]
+
+
+def _weight(graph: Graph, machine: Machine, rules: ArrayRules, plan: StagePlan) -> Weight:
+    """What a plan costs as the only stage of a mapping."""
+    alone = Bodies(rules)
+    stage = _stage(graph, "s", plan, rules, alone, ())
+    total = cost(FabricMapping("", machine, graph, rules.axes, (stage,), tuple(alone.used)))
+    return Weight(total.energy_pj, total.cycles)
+
+
+def plan_stage(
+    graph: Graph, op: Op, request: Request, rules: ArrayRules, bodies: Bodies
+) -> tuple[StagePlan, ...] | Infeasible:
+    """Tile and place one operator, in less and less room until it fits: one plan where movement decides, several to
+    choose from where time counts too."""
     single = main_body(graph, op, rules.style)
     room = rules.first_room(single, tail_body(graph, op, rules.style))
     while True:
-        plan = _attempt(graph, op, room, request, rules, bodies)
-        if isinstance(plan, Infeasible):
-            return plan
-        smaller = rules.next_room(room, plan)
-        if plan is not None and smaller is None:
-            return plan
+        plans = _attempt(graph, op, room, request, rules, bodies)
+        if isinstance(plans, Infeasible):
+            return plans
+        fitting = tuple(plan for plan in plans if rules.next_room(room, plan) is None)
+        if fitting:
+            return fitting
+        smaller = rules.next_room(room, plans[0] if plans else None)
         if smaller is None:
             demand, limit = len(single.nodes), rules.slots
             return Infeasible("slots of the array", demand, limit, "operations", op.name, ("a larger array",))
@@ -204,14 +231,24 @@ def plan_stage(graph: Graph, op: Op, request: Request, rules: ArrayRules, bodies
 
 def _attempt(
     graph: Graph, op: Op, room: Room, request: Request, rules: ArrayRules, bodies: Bodies
-) -> StagePlan | Infeasible | None:
-    """The plan in this room; None if a body has no place."""
+) -> tuple[StagePlan, ...] | Infeasible:
+    """The plans in this room whose bodies have a place."""
+    timed = request.objective in ("latency", "edp")
+    effort = "default" if timed and request.effort == "fast" else request.effort
     spatial = rules.copies(graph, op, room, bodies.place)
-    found = tilings(graph, op, rules.hierarchy(op, room), spatial=spatial, objective=request.objective,
-                    effort=request.effort, homes=in_store)  # fmt: skip
+    found = tilings(graph, op, rules.hierarchy(op, room), spatial=spatial, effort=effort, homes=in_store)
     if isinstance(found, Infeasible):
         return found
-    loops, buffers = rules.program(graph, op, found)
+    programs = [rules.program(graph, op, found)]
+    programs += [rules.program(graph, op, (tiling,)) for tiling in found] if timed else []
+    plans = (_plan(graph, op, *program, rules, bodies) for program in dict.fromkeys(programs))
+    return tuple(plan for plan in plans if plan is not None)
+
+
+def _plan(
+    graph: Graph, op: Op, loops: tuple[TileLoop, ...], buffers: tuple[Buffer, ...], rules: ArrayRules, bodies: Bodies
+) -> StagePlan | None:
+    """The plan of a program; None if a body has no place."""
     copies = body_copies(loops, rules.body_axes)
     body = bodies.place(main_body(graph, op, rules.style, copies))
     tail_dfg = tail_body(graph, op, rules.style, copies)
@@ -283,11 +320,6 @@ def backing_bytes(graph: Graph, plan: StagePlan, axes: Sequence[Axis]) -> tuple[
             drained += dtypes.bytes_of(link.received, dtype)
             loaded += dtypes.bytes_of(link.partial_received, dtype)
     return loaded, drained
-
-
-def movement_of(mapping: FabricMapping) -> float:
-    """The default objective of a mapping."""
-    return cost(mapping).movement_pj
 
 
 def before_axis(

@@ -6,8 +6,8 @@ equal elements. DMA brings tiles in while the grid computes (double buffering); 
 
 from __future__ import annotations
 
-from mapper.arrays import map_network, movement_of
-from mapper.guarantees import movement_outcome
+from mapper.arrays import map_network
+from mapper.guarantees import outcome_of
 from mapper.ir import Graph
 from mapper.machine import Machine
 from mapper.mapping import Infeasible
@@ -17,8 +17,8 @@ from .rules import GridRules
 
 
 def solve(graph: Graph, machine: Machine, request: Request) -> Solved | Infeasible:
-    """The mapping, with movement against its provable bound."""
+    """The mapping, with what the request minimises against its provable bound."""
     mapping = map_network(graph, machine, request, "cgra", GridRules(machine, request.seed))
     if isinstance(mapping, Infeasible):
         return mapping
-    return Solved(mapping, movement_outcome(mapping, movement_of(mapping), request.seed))
+    return Solved(mapping, outcome_of(mapping, request.objective, request.seed))
