@@ -18,31 +18,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .packing import Columns, Floor, Packing, Stacks, heights_up_to, least_widths
 from .table import FAR, Ints
 
-__all__ = ["Box", "Floor", "pack"]
+__all__ = ["pack"]
 
 SHELF_LIMIT = 40  # most stages side by side
 COLUMNS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20)
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A rectangle of cores with its top left corner."""
-
-    row: int
-    column: int
-    height: int
-    width: int
-
-
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """The mesh to fill."""
-
-    height: int
-    width: int
-    dead: frozenset[tuple[int, int]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +37,15 @@ class _Shelf:
     height: int
 
 
-def pack(curves: Sequence[Ints], floor: Floor, columns: Sequence[int] = COLUMNS) -> list[Box] | None:
-    """Boxes of stages whose least height at width w is `curves[stage][w]`; None if they do not fit this way.
+def pack(curves: Sequence[Ints], floor: Floor, columns: Sequence[int] = COLUMNS) -> Packing | None:
+    """A plan of stages whose least height at width w is `curves[stage][w]`; None if they do not fit this way.
 
     Of the column counts that fit, the one that leaves most of the snake empty.
     """
-    heights = _heights(floor.height)
-    widths = np.stack([_least_widths(curve, heights) for curve in curves])
+    heights = heights_up_to(floor.height)
+    widths = np.stack([least_widths(curve, heights) for curve in curves])
     least = int(widths[:, -1].max())
-    best: tuple[float, list[Box]] | None = None
+    best: tuple[float, Packing] | None = None
     for count in columns:
         if floor.width // count < least:
             continue
@@ -72,23 +54,9 @@ def pack(curves: Sequence[Ints], floor: Floor, columns: Sequence[int] = COLUMNS)
             continue
         full = (shelves[-1].at + shelves[-1].height) / (count * floor.height)
         if best is None or full < best[0]:
-            best = full, _boxes(shelves, widths, heights, floor, count)
+            packed = _columns(shelves, count, floor.height)
+            best = full, Packing(packed, np.stack(curves), floor.width // count, floor)
     return best[1] if best else None
-
-
-def _heights(height: int) -> Ints:
-    """Shelf heights tried: all small ones, then steps of a hundredth."""
-    found, at = [1], 1
-    while at < height:
-        at = min(height, at + max(1, at // 100))
-        found.append(at)
-    return np.array(found)
-
-
-def _least_widths(curve: Ints, heights: Ints) -> Ints:
-    """For each height the least width of a falling shape curve."""
-    widths = np.searchsorted(-curve, -heights)
-    return np.where(widths < len(curve), widths, FAR)
 
 
 def _snake(widths: Ints, heights: Ints, floor: Floor, columns: int) -> list[_Shelf] | None:
@@ -147,14 +115,9 @@ def _free_from(at: int, tall: int, height: int, blocked: Sequence[int]) -> int:
             return at
 
 
-def _boxes(shelves: Sequence[_Shelf], widths: Ints, heights: Ints, floor: Floor, columns: int) -> list[Box]:
-    """Coordinates: odd columns stand on their heads; a shelf's stages share what is left of its width."""
-    wide, boxes = floor.width // columns, []
+def _columns(shelves: Sequence[_Shelf], count: int, height: int) -> Columns:
+    """The snake cut into columns; odd ones are run through from the bottom."""
+    found: list[list[Stacks]] = [[] for _ in range(count)]
     for shelf in shelves:
-        number, at = divmod(shelf.at, floor.height)
-        row = floor.height - at - shelf.height if number % 2 else at
-        need = widths[shelf.start : shelf.stop, int(np.searchsorted(heights, shelf.height))]
-        ends = np.cumsum(need) * wide // int(need.sum())
-        for start, stop in zip((0, *ends[:-1]), ends, strict=True):
-            boxes.append(Box(row, number * wide + int(start), shelf.height, int(stop - start)))
-    return boxes
+        found[shelf.at // height].append(tuple((stage,) for stage in range(shelf.start, shelf.stop)))
+    return tuple(tuple(reversed(column)) if n % 2 else tuple(column) for n, column in enumerate(found))

@@ -156,6 +156,11 @@ class Flow:
         return dtypes.bytes_of(elements, tensor.dtype)
 
     @cached_property
+    def readers(self) -> Mapping[str, int]:
+        """How many stages (and the host) take each root tensor."""
+        return {edge.tensor: len(edge.targets) for edge in self.edges}
+
+    @cached_property
     def live_bytes(self) -> int:
         """Tensors between stages that live on the wafer."""
         return sum(self.graph.tensor(root).bytes for root in self.writer if self.home(root))

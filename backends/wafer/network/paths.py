@@ -1,23 +1,24 @@
-"""Ways over the mesh between two rectangles: straight ones, and ones with a single turn, for bundles of lanes.
+"""Ways over the mesh between two rectangles: straight ones, and ones with one or two turns, for bundles of lanes.
 
-Lane i is lane 0 displaced by i x stride. Straight bundles are displaced sideways. With one turn the stride is a
-diagonal, chosen so that the lanes nest and never meet:
+Lane i is lane 0 displaced by i x stride. Straight bundles are displaced sideways. With turns the stride is a
+diagonal, chosen so that the lanes nest and never meet (a step turns there and back):
 
     right and down, left and up     (1, -1)          right and up, left and down     (1, 1)
 
-A bundle of n lanes with a turn starts and ends in squares of n x n cores of its rectangles.
+A bundle of n lanes with turns starts and ends in squares of n x n cores of its rectangles.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
-from .floorplan import Box
+from .packing import Box
 
 __all__ = ["Link", "Path", "Place", "between", "box_distance", "entering", "leaving", "walk"]
 
+STEPS = (0.5, 0.25, 0.75)  # where on the way a step may lie
 Place = tuple[int, int]
 Link = tuple[Place, Place]
 
@@ -43,6 +44,7 @@ def between(a: Box, b: Box, wanted: int) -> Iterator[Path]:
     for lanes in (wanted, 2 * wanted, 3 * wanted, *(wanted >> n for n in range(1, wanted.bit_length()))):
         yield from _straight(a, b, lanes)
         yield from _turning(a, b, lanes)
+        yield from _stepping(a, b, lanes)
 
 
 def entering(box: Box, wanted: int) -> Iterator[Path]:
@@ -94,6 +96,33 @@ def _turning(a: Box, b: Box, lanes: int) -> Iterator[Path]:
         shift = lanes - 1 if falling else 0
         stride = ((1, -1) if falling else (1, 1)) if lanes > 1 else (0, 0)
         yield Path(walk((ra, ca + shift), (rb, cb + shift), column_first), lanes, stride)
+
+
+def _stepping(a: Box, b: Box, lanes: int) -> Iterator[Path]:
+    """With two turns, a step on the way: between the same squares as with one, at a few places between them."""
+    if lanes > min(a.height, a.width, b.height, b.width):
+        return
+    rows = _facing(a.row, a.height, b.row, b.height, lanes)
+    columns = _facing(a.column, a.width, b.column, b.width, lanes)
+    for (ra, rb), (ca, cb) in product(rows, columns):
+        falling = (rb - ra) * (cb - ca) > 0
+        shift = lanes - 1 if falling else 0
+        stride = ((1, -1) if falling else (1, 1)) if lanes > 1 else (0, 0)
+        start, end = (ra, ca + shift), (rb, cb + shift)
+        for share in STEPS:
+            row, column = round(ra + (rb - ra) * share), round(start[1] + (end[1] - start[1]) * share)
+            if row not in (ra, rb):
+                yield Path(_through(start, (row, start[1]), (row, end[1]), end), lanes, stride)
+            if column not in (start[1], end[1]):
+                yield Path(_through(start, (ra, column), (rb, column), end), lanes, stride)
+
+
+def _through(*corners: Place) -> tuple[Place, ...]:
+    """The routers along straight lines from corner to corner."""
+    found: tuple[Place, ...] = corners[:1]
+    for here, there in pairwise(corners):
+        found += _line(here, there)[1:]
+    return found
 
 
 def _facing(a: int, a_size: int, b: int, b_size: int, lanes: int) -> list[tuple[int, int]]:

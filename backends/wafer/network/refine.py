@@ -4,11 +4,11 @@ The floor plan gives every stage its size. A window frees a few stages that foll
 
     variables    column x_i, row y_i of every free box, inside the window's outline
     no overlap   free boxes, the standing boxes that reach into the outline, and dead cores in it: NoOverlap2D
-    distance     dx_e >= x_b - (x_a + w_a - 1),  dx_e >= x_a - (x_b + w_b - 1),  dx_e >= 0; dy_e alike
-    minimise     sum over tensors of bytes_e (dx_e + dy_e)          the links between the nearest cores of two boxes
+    distance     dx_e >= |2 x_a + w_a - 2 x_b - w_b|; dy_e alike; the edges of the wafer as partners in x
+    minimise     sum over tensors and readers of bytes_e (dx_e + dy_e)          twice the distance of the centres
 
 The outline is that of the freed boxes, so the plan stays legal whatever a window finds; the old places are the hint, so
-it never gets worse. The windows with most bytes x links come first.
+it never gets worse. The windows with most bytes x distance come first.
 """
 
 from __future__ import annotations
@@ -18,69 +18,61 @@ from dataclasses import dataclass
 
 from mapper.solver import Expression, Limits, Model, Variable, solve
 
-from .floorplan import Box, Floor
-from .flow import Edge
-from .paths import box_distance
+from .packing import Box, Floor
+from .wires import Wires
 
-__all__ = ["Effort", "tightened", "wire_cost"]
+__all__ = ["Effort", "tightened"]
 
 WINDOW = 7
+Pulls = Sequence[tuple[int, float]]  # partners of a stage and bytes, as `Wires.pulls` lists them
 SCALE = 1 << 20  # weights are rounded to this many steps of the heaviest
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How many windows are tried, and CP-SAT's deterministic time for each."""
+    """Moves of the last annealing (`improve`); how many windows are tried, and CP-SAT's deterministic time for each."""
 
+    moves: int
     windows: int
     each: float
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Wire:
-    """`bytes` between two stages."""
-
-    a: int
-    b: int
-    bytes: int
-
-
-def wire_cost(boxes: Sequence[Box], edges: Sequence[Edge]) -> int:
-    """Bytes x links between the nearest cores of the boxes that each tensor joins."""
-    return sum(wire.bytes * box_distance(boxes[wire.a], boxes[wire.b]) for wire in _wires(edges))
-
-
-def _wires(edges: Sequence[Edge]) -> list[_Wire]:
-    found = []
-    for edge in edges:
-        for target, size in zip(edge.targets, edge.sizes, strict=True):
-            if edge.source is not None and target is not None:
-                found.append(_Wire(edge.source, target, size))
-    return found
-
-
-def tightened(boxes: Sequence[Box], edges: Sequence[Edge], floor: Floor, effort: Effort) -> tuple[Box, ...]:
+def tightened(boxes: Sequence[Box], wires: Wires, floor: Floor, effort: Effort) -> tuple[Box, ...]:
     """The same boxes with shorter wires."""
-    places, wires = list(boxes), _wires(edges)
+    places, pulls = list(boxes), wires.pulls(len(boxes))
     starts = list(range(0, max(1, len(boxes) - WINDOW + 1), max(1, WINDOW // 2)))
-    starts.sort(key=lambda start: (-_window_cost(places, wires, start), start))
+    starts.sort(key=lambda start: (-_window_cost(places, pulls, start, floor), start))
     for start in starts[: effort.windows]:
         free = range(start, min(start + WINDOW, len(places)))
-        found = _placed_anew(places, wires, floor, free, Limits(effort.each, seed=effort.seed))
+        found = _placed_anew(places, pulls, floor, free, Limits(effort.each, seed=effort.seed))
         for stage, box in zip(free, found or (), strict=False):
             places[stage] = box
     return tuple(places)
 
 
-def _window_cost(places: Sequence[Box], wires: Sequence[_Wire], start: int) -> int:
-    """Bytes x links that the stages of a window have part in."""
-    mine = [w for w in wires if start <= w.a < start + WINDOW or start <= w.b < start + WINDOW]
-    return sum(w.bytes * box_distance(places[w.a], places[w.b]) for w in mine)
+def _window_cost(places: Sequence[Box], pulls: Sequence[Pulls], start: int, floor: Floor) -> float:
+    """Bytes x distance that the stages of a window have part in."""
+    total = 0.0
+    for stage in range(start, min(start + WINDOW, len(places))):
+        for other, size in pulls[stage]:
+            ends = zip(_centre(places[stage]), _end(places, other, floor), strict=True)
+            total += size * sum(abs(a - b) for a, b in ends if b is not None)
+    return total
+
+
+def _centre(box: Box) -> tuple[int, int]:
+    """Twice the centre: column, row."""
+    return 2 * box.column + box.width, 2 * box.row + box.height
+
+
+def _end(places: Sequence[Box], other: int, floor: Floor) -> tuple[int, int | None]:
+    """Twice the centre of a partner; for the west (-1) and the east edge (-2) only the column counts."""
+    return _centre(places[other]) if other >= 0 else (0 if other == -1 else 2 * floor.width, None)
 
 
 def _placed_anew(
-    places: Sequence[Box], wires: Sequence[_Wire], floor: Floor, free: range, limits: Limits
+    places: Sequence[Box], pulls: Sequence[Pulls], floor: Floor, free: range, limits: Limits
 ) -> list[Box] | None:
     """New places for the stages in `free`; None if CP-SAT finds nothing in its time."""
     outline = _outline([places[n] for n in free])
@@ -88,12 +80,14 @@ def _placed_anew(
     x = {n: model.integer(outline.column, outline.column + outline.width - places[n].width) for n in free}
     y = {n: model.integer(outline.row, outline.row + outline.height - places[n].height) for n in free}
     _no_overlap(model, places, floor, outline, x, y)
-    mine = [w for w in wires if w.a in free or w.b in free]
+    mine = [(n, other, size) for n in free for other, size in pulls[n] if other not in free or n < other]
     if not mine:
         return None
-    heaviest = max(w.bytes for w in mine)
-    lengths = [_length(model, places, w, x, y, floor) * max(1, w.bytes * SCALE // heaviest) for w in mine]
-    model.minimize(sum(lengths))
+    heaviest = max(size for _, _, size in mine)
+    at = {n: (2 * x[n] + places[n].width, 2 * y[n] + places[n].height) for n in free}
+    lengths = [_length(model, at[n], at.get(other) or _end(places, other, floor), floor) for n, other, _ in mine]
+    weights = [max(1, int(size * SCALE / heaviest)) for _, _, size in mine]
+    model.minimize(sum(length * weight for length, weight in zip(lengths, weights, strict=True)))
     model.hint([(x[n], places[n].column) for n in free] + [(y[n], places[n].row) for n in free])
     answer = solve(model, limits)
     if not answer:
@@ -132,15 +126,14 @@ def _meet(a: Box, b: Box) -> bool:
 
 
 def _length(
-    model: Model, places: Sequence[Box], wire: _Wire, x: dict[int, Variable], y: dict[int, Variable], floor: Floor
+    model: Model, a: tuple[Expression, Expression], b: tuple[Expression, Expression | None], floor: Floor
 ) -> Expression:
-    """Links between the nearest cores of two boxes."""
-    a, b = places[wire.a], places[wire.b]
-    xa, xb = x.get(wire.a, a.column), x.get(wire.b, b.column)
-    ya, yb = y.get(wire.a, a.row), y.get(wire.b, b.row)
-    across, down = model.integer(0, floor.width), model.integer(0, floor.height)
-    model.add(across >= xb - (xa + a.width - 1))
-    model.add(across >= xa - (xb + b.width - 1))
-    model.add(down >= yb - (ya + a.height - 1))
-    model.add(down >= ya - (yb + b.height - 1))
-    return across + down
+    """Twice the Manhattan distance of two centres; None where an axis does not count."""
+    total: Expression = 0
+    for one, other, most in zip(a, b, (2 * floor.width, 2 * floor.height), strict=True):
+        if other is not None:
+            apart = model.integer(0, most)
+            model.add(apart >= one - other)
+            model.add(apart >= other - one)
+            total = total + apart
+    return total

@@ -9,7 +9,7 @@ displaced by a stride.
 
 A tensor with several readers travels as one tree: each further reader is joined from the nearest point of the tree. If
 it needs several lanes, each bundle serves the readers that all its lanes pass. Candidates are those of `paths`, and at
-last a search around what is in the way.
+last a search around what is in the way. When all lie, those on links slower than the stages are taken up and laid anew.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 from mapper.mapping import Infeasible
 
-from .floorplan import Box, Floor
 from .flow import Edge
+from .packing import Box, Floor
 from .paths import Link, Path, Place, between, box_distance, entering, leaving, walk
 
 __all__ = ["Bundle", "Mesh", "hottest_words", "route_all"]
 
 Words = npt.NDArray[np.float64]
-TRIES = 60
+TRIES, MANY = 60, 1200  # ways looked at, and while every one so far is slower than the stages
+ROUNDS = 3  # in which bundles on links slower than the stages are laid again
 _STEPS = ((0, 1), (0, -1), (1, 0), (-1, 0))
 
 
@@ -81,7 +81,26 @@ def route_all(mesh: Mesh, edges: Sequence[Edge]) -> tuple[Bundle, ...] | Infeasi
             return Infeasible("routing colours", mesh.colours + 1, mesh.colours, "colours", edges[number].tensor,
                               ("a machine with more colours", "a smaller model"))  # fmt: skip
         found[number] = bundles
+    for _ in range(ROUNDS):
+        slow = [n for n in order if any(hottest_words(mesh, bundle) > mesh.target_cycles for bundle in found[n])]
+        for number in slow:
+            _laid_anew(mesh, edges[number], found, number)
     return tuple(bundle for number in range(len(edges)) for bundle in found[number])
+
+
+def _laid_anew(mesh: Mesh, edge: Edge, found: dict[int, list[Bundle]], number: int) -> None:
+    """Take a tensor's bundles up and lay them again among all others; back where they were if that is no better."""
+    before = max(hottest_words(mesh, bundle) for bundle in found[number])
+    for bundle in found[number]:
+        _claim(mesh, bundle, False)
+    bundles = _route(mesh, edge)
+    if bundles and max(hottest_words(mesh, bundle) for bundle in bundles) < before:
+        found[number] = bundles
+        return
+    for bundle in bundles or ():
+        _claim(mesh, bundle, False)
+    for bundle in found[number]:
+        _claim(mesh, bundle, True)
 
 
 def _route(mesh: Mesh, edge: Edge) -> list[Bundle] | None:
@@ -104,7 +123,10 @@ def _bundle(mesh: Mesh, edge: Edge, waiting: Sequence[int | None]) -> Bundle | N
     """The candidate with the least load above the target time, then the most readers, then the fewest links."""
     best: tuple[tuple[float, int, int], Bundle] | None = None
     for target in waiting:
-        for path in islice(_paths(mesh, edge, target), max(8, TRIES // len(waiting))):
+        for number, path in enumerate(_paths(mesh, edge, target)):
+            slow = best is None or best[0][0] > 0.0
+            if number >= (MANY if slow else TRIES) // len(waiting):
+                break
             bundle = _coloured(mesh, _served(mesh, edge, path, target, waiting))
             if bundle is None:
                 continue
@@ -158,11 +180,16 @@ def _detour(mesh: Mesh, edge: Edge, target: int | None) -> Bundle | None:
 
 def _claimed(mesh: Mesh, bundle: Bundle) -> Bundle:
     """The bundle, its colour taken in all its routers and its load charged."""
+    _claim(mesh, bundle, True)
+    return bundle
+
+
+def _claim(mesh: Mesh, bundle: Bundle, taken: bool) -> None:
+    """Take (or give back) the bundle's colour in its routers, and its load."""
     if bundle.links:
         rows, columns = _displaced(_routers(bundle), bundle)
-        mesh.used[bundle.colour, rows, columns] = True
-        _charge(mesh, bundle)
-    return bundle
+        mesh.used[bundle.colour, rows, columns] = taken
+        _charge(mesh, bundle, 1.0 if taken else -1.0)
 
 
 def _routers(bundle: Bundle) -> npt.NDArray[np.int64]:
@@ -193,8 +220,8 @@ def _displaced(places: npt.NDArray[np.int64], bundle: Bundle) -> tuple[npt.NDArr
     return rows.ravel(), columns.ravel()
 
 
-def _charge(mesh: Mesh, bundle: Bundle) -> None:
-    words = bundle.bytes / mesh.bytes_per_word / bundle.lanes
+def _charge(mesh: Mesh, bundle: Bundle, share: float) -> None:
+    words = share * bundle.bytes / mesh.bytes_per_word / bundle.lanes
     starts = np.array([here for here, _ in bundle.links])
     ends = np.array([there for _, there in bundle.links])
     for direction, step in enumerate(_STEPS):

@@ -9,25 +9,25 @@ wafer takes in and gives out so many bytes a cycle) and the first target at whic
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .floorplan import Box, Floor, pack
+from .floorplan import pack
+from .packing import Box, Floor, Packing
 from .program import Cuts
 from .table import FAR, Cores, Ints, Table, table_of
 from .work import Work
 
-__all__ = ["Plan", "Sized", "bound_cycles", "boxes_of", "cuts_in", "size"]
+__all__ = ["Plan", "Sized", "bound_cycles", "cuts_in", "size"]
 
 PRECISION = 1.004
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Boxes at a target time."""
+    """A packing at a target time."""
 
     target_cycles: float
-    boxes: tuple[Box, ...]
+    packing: Packing
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def size(sized: Sized, bound: float) -> Plan | None:
 def _plan(sized: Sized, target: float) -> Plan | None:
     if sized.least_area(target) > sized.floor.height * sized.floor.width:
         return None
-    boxes = pack(sized.curves(target), sized.floor)
-    return Plan(target, tuple(boxes)) if boxes else None
+    packing = pack(sized.curves(target), sized.floor)
+    return Plan(target, packing) if packing else None
 
 
 def cuts_in(table: Table, target: float, box: Box) -> Cuts:
@@ -99,9 +99,3 @@ def cuts_in(table: Table, target: float, box: Box) -> Cuts:
     down, across = table.down[row], table.across[row]
     return Cuts(table.loops, tuple(map(int, down)), tuple(map(int, across)), int(table.height[row]),
                 int(table.width[row]), float(table.cycles[row]))  # fmt: skip
-
-
-def boxes_of(plan: Plan, choices: Sequence[Cuts]) -> list[Box]:
-    """What the choices really take, at the top left of their boxes."""
-    pairs = zip(plan.boxes, choices, strict=True)
-    return [Box(box.row, box.column, cuts.height, cuts.width) for box, cuts in pairs]

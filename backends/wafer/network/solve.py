@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,19 +26,24 @@ from mapper.request import Incumbent, Request, Solved
 from mapper.solver import Outcome
 from mapper.traffic import links
 
-from .floorplan import Box, Floor, pack
+from .floorplan import pack
 from .flow import Flow
+from .improve import improved
+from .packing import Box, Floor
 from .program import Cuts, stage_of
-from .refine import Effort, tightened, wire_cost
+from .refine import Effort, tightened
 from .routing import Bundle, Mesh, hottest_words, route_all
-from .sizing import Sized, bound_cycles, boxes_of, cuts_in, size
+from .sizing import Plan, Sized, bound_cycles, cuts_in, size
+from .slide import slid
 from .table import Cores
+from .wires import Wires, wires_of
 from .work import work_of
 
 __all__ = ["solve_network"]
 
 EDGES = {"fast": (1.0,), "default": (1.0, 2.0), "max": (1.0, 1.5, 2.0, 3.0, 4.0)}
-WINDOWS = {"fast": (0, 0.0), "default": (24, 0.3), "max": (400, 2.0)}
+EFFORTS = {"fast": (0, 0, 0.0), "default": (100_000, 8, 0.3), "max": (1_000_000, 400, 2.0)}
+ENOUGH = 1.1  # links that take this much longer than the slowest stage are no reason to plan again
 COLOURS = 64  # where a machine sets no limit
 
 
@@ -97,7 +102,8 @@ def _problem(graph: Graph, machine: Machine, pipelined: bool) -> _Problem:
     for number, op in enumerate(flow.ops):
         reads = flow.reads(number)
         staying = frozenset(n for n, stays in enumerate(reads.resident) if stays)
-        works.append(work_of(graph, op, dict(enumerate(reads.copies)), staying))
+        readers = flow.readers.get(op.write.tensor, 1)
+        works.append(work_of(graph, op, dict(enumerate(reads.copies)), staying, readers))
     return _Problem(flow, machine, Sized(tuple(works), cores, Floor(fabric.rows, fabric.columns, fabric.dead)))
 
 
@@ -109,33 +115,42 @@ def _pipeline(problem: _Problem, request: Request) -> Solved | Infeasible:
     bound = bound_cycles(problem.sized, problem.off_wafer_cycles)
     request.progress(f"sizing {len(problem.flow.ops)} stages, no interval below {bound:.0f} cycles")
     best: _Layout | Infeasible | None = None
-    for edge in EDGES[request.effort]:
-        found = _laid_out(_with_edge(problem, edge), bound, Effort(*WINDOWS[request.effort], seed=request.seed))
+    for found in _layouts(problem, bound, Effort(*EFFORTS[request.effort], seed=request.seed), EDGES[request.effort]):
         if best is None or isinstance(best, Infeasible) or (isinstance(found, _Layout) and found.faster_than(best)):
             best = found
         if isinstance(best, _Layout):
             request.watch(Incumbent("cycles between inferences", round(best.interval_cycles), round(bound)))
-            if best.interval_cycles <= 1.1 * best.target_cycles:
+            if best.interval_cycles <= ENOUGH * best.target_cycles:
                 break
     assert best is not None
     return best if isinstance(best, Infeasible) else _pipelined(problem, best, request, bound)
 
 
-def _with_edge(problem: _Problem, edge: float) -> _Problem:
-    """The problem with tables that let a tensor take the share 1 / `edge` of a rectangle's edge."""
-    sized = problem.sized
-    return replace(problem, sized=replace(sized, cores=replace(sized.cores, edge_factor=edge)))
+def _layouts(problem: _Problem, bound: float, effort: Effort, edges: Sequence[float]) -> Iterator[_Layout | Infeasible]:
+    """Sizes, places and ways: plans with short wires first, then ones with more room at the rectangles' edges."""
+    wires = wires_of(problem.flow.edges, problem.sized.floor.width)
+    for edge in edges:
+        sized = _with_edge(problem.sized, edge)
+        plan = size(sized, bound)
+        if plan is None:
+            yield _area_shortage(problem)
+            continue
+        for each in improved(sized, plan, wires, bound, effort.moves, effort.seed):
+            yield _laid_out(problem, sized, each, wires, effort)
 
 
-def _laid_out(problem: _Problem, bound: float, effort: Effort) -> _Layout | Infeasible:
-    """Sizes, places and ways."""
-    plan = size(problem.sized, bound)
-    if plan is None:
-        return _area_shortage(problem)
-    choices = [cuts_in(problem.sized.table(n), plan.target_cycles, box) for n, box in enumerate(plan.boxes)]
-    boxes = tightened(boxes_of(plan, choices), problem.flow.edges, problem.sized.floor, effort)
+def _with_edge(sized: Sized, edge: float) -> Sized:
+    """The same with tables that let a tensor take the share 1 / `edge` of a rectangle's edge."""
+    return replace(sized, cores=replace(sized.cores, edge_factor=edge))
+
+
+def _laid_out(problem: _Problem, sized: Sized, plan: Plan, wires: Wires, effort: Effort) -> _Layout | Infeasible:
+    """The plan's rectangles in their places, with routes."""
+    rooms = plan.packing.boxes
+    choices = [cuts_in(sized.table(n), plan.target_cycles, room) for n, room in enumerate(rooms)]
+    boxes = tightened(slid(rooms, choices, wires), wires, sized.floor, effort)
     links = problem.machine.links
-    mesh = Mesh(problem.sized.floor, links.colours or COLOURS, links.bytes_per_cycle, plan.target_cycles, boxes)
+    mesh = Mesh(sized.floor, links.colours or COLOURS, links.bytes_per_cycle, plan.target_cycles, boxes)
     bundles = route_all(mesh, problem.flow.edges)
     if isinstance(bundles, Infeasible):
         return bundles
@@ -166,10 +181,11 @@ def _alone(problem: _Problem, number: int) -> tuple[Box, Cuts]:
     """The fastest choice for one stage on the whole wafer, beside its dead cores."""
     table, floor = problem.sized.table(number), problem.sized.floor
     target = float(table.cycles.min())
-    while (boxes := pack([table.heights(target, floor.width)], floor)) is None:
+    while (packing := pack([table.heights(target, floor.width)], floor)) is None:
         target *= 1.1
-    cuts = cuts_in(table, target, boxes[0])
-    return Box(boxes[0].row, boxes[0].column, cuts.height, cuts.width), cuts
+    (room,) = packing.boxes
+    cuts = cuts_in(table, target, room)
+    return Box(room.row, room.column, cuts.height, cuts.width), cuts
 
 
 def _memory_shortage(problem: _Problem) -> Infeasible | None:
@@ -300,6 +316,7 @@ def _solved(mapping: Mapping, request: Request, bound: float, facts: dict[str, A
 def _facts(problem: _Problem, layout: _Layout) -> dict[str, Any]:
     floor, bundles = problem.sized.floor, layout.bundles
     used = sum(box.height * box.width for box in layout.boxes)
+    wires = wires_of(problem.flow.edges, floor.width)
     return {
         "schedule": "pipeline",
         "stages": len(layout.boxes),
@@ -310,7 +327,8 @@ def _facts(problem: _Problem, layout: _Layout) -> dict[str, Any]:
         "hottest_link_words": float(layout.mesh.load.max()),
         "routes": len(bundles),
         "route_hop_bytes": sum(bundle.bytes * len(bundle.links) for bundle in bundles),
-        "placement_hop_bytes": wire_cost(layout.boxes, problem.flow.edges),
+        "placement_hop_bytes": round(wires.of(layout.boxes)),
+        "placement_bound_hop_bytes": round(wires.least(layout.boxes)),
         "longest_route_hops": max((len(bundle.links) for bundle in bundles), default=0),
         "colours_used": 1 + max((bundle.colour for bundle in bundles), default=-1),
         "resident_bytes": _resident_bytes(problem),

@@ -7,7 +7,7 @@ table is one choice for every loop. From it follow
     compute cycles = points of a core's piece x operations per point + outputs x operations per output (+ 1 per output
                      and combined partial result)
     row cycles     = words that the fullest row of cores takes in (or gives out) over its own link, a word a cycle
-    edge cycles    = words of the largest tensor / min(width, height): a bundle has at most as many lanes
+    edge cycles    = words over the busiest side / min(width, height): a bundle has at most as many lanes
     memory         = slices in a core's memory, double buffers and waiting copies counted
 
 The stage's time is the largest of the three. For a target time the rows that meet it give a *shape curve*: for each
@@ -239,6 +239,9 @@ def _row_words(work: Work, row: dict[str, Floats], loops: tuple[str, ...], acros
 
 
 def _edge_words(work: Work) -> float:
-    """Words of the largest tensor that crosses the rectangle's edge."""
+    """Words over the busiest side: those of the largest tensor, or the quarter of all crossings, if that is more (each
+    bundle wants a side of its own)."""
     whole = {name: np.full(1, float(extent)) for name, extent in work.extents}
-    return max((float(slice_words(o, whole, o.bits)[0]) for o in work.operands if o.moves), default=0.0)
+    words = [(float(slice_words(o, whole, o.bits)[0]), o.crossings) for o in work.operands if o.moves]
+    largest = max((each for each, _ in words), default=0.0)
+    return max(largest, sum(each * crossings for each, crossings in words) / 4)

@@ -33,15 +33,19 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """One operand as the sizing sees it: `copies` slices stand in each core's memory at once; `moves` tells whether
-    it crosses links at every inference (weights that stay do not)."""
+    """One operand as the sizing sees it: `copies` slices stand in each core's memory at once; it crosses the
+    rectangle's edge `crossings` times at every inference (a result once per reader, weights that stay never)."""
 
     number: int
     bits: int
     wide_bits: int
     parts: tuple[Component, ...]
     copies: int
-    moves: bool
+    crossings: int
+
+    @property
+    def moves(self) -> bool:
+        return self.crossings > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +62,11 @@ class Work:
     output_cycles: int
 
 
-def work_of(graph: Graph, op: Op, copies: Mapping[int, int], resident: frozenset[int]) -> Work:
-    """The work of `op`: `copies[read]` slices of each read stand at once, reads in `resident` never move."""
-    operands = [_operand(graph, op, n, copies.get(n, 1), n not in resident) for n in range(len(op.reads))]
-    operands.append(_operand(graph, op, WRITTEN, 1 if scattered_loops(op) else 0, True))
+def work_of(graph: Graph, op: Op, copies: Mapping[int, int], resident: frozenset[int], readers: int = 1) -> Work:
+    """The work of `op`: `copies[read]` slices of each read stand at once, reads in `resident` never move, and the
+    result goes to `readers`."""
+    operands = [_operand(graph, op, n, copies.get(n, 1), int(n not in resident)) for n in range(len(op.reads))]
+    operands.append(_operand(graph, op, WRITTEN, 1 if scattered_loops(op) else 0, readers))
     point, output = _cycles(op)
     reducing = frozenset(op.extents) - op.output_loops
     extents = tuple(op.extents.items())
@@ -69,13 +74,13 @@ def work_of(graph: Graph, op: Op, copies: Mapping[int, int], resident: frozenset
     return Work(extents, split_loops(op), reducing, op.output_loops, ordered, tuple(operands), point, output)
 
 
-def _operand(graph: Graph, op: Op, number: int, copies: int, moves: bool) -> Operand:
+def _operand(graph: Graph, op: Op, number: int, copies: int, crossings: int) -> Operand:
     access = op.write if number == WRITTEN else op.reads[number]
     tensor = graph.tensor(access.tensor)
     bits = dtypes.BITS[tensor.dtype]
     combined = number == WRITTEN and op.combiner is not None
     wide = dtypes.BITS[op.combiner.accumulator] if combined and op.combiner is not None else bits
-    return Operand(number, bits, wide, components(op, access, tensor.shape), copies, moves)
+    return Operand(number, bits, wide, components(op, access, tensor.shape), copies, crossings)
 
 
 def split_loops(op: Op) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Sizing, floor plan, ways and registers, each on cases that can be counted by hand."""
 
 import math
+from collections import Counter
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -8,13 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mapper.backends.wafer.network.floorplan import Box, Floor, pack
+from mapper.backends.wafer.network.arrange import rearranged
+from mapper.backends.wafer.network.floorplan import pack
 from mapper.backends.wafer.network.flow import Edge, Flow
+from mapper.backends.wafer.network.packing import Box, Floor
 from mapper.backends.wafer.network.paths import between, box_distance
-from mapper.backends.wafer.network.refine import Effort, tightened, wire_cost
+from mapper.backends.wafer.network.program import Cuts
+from mapper.backends.wafer.network.refine import Effort, tightened
 from mapper.backends.wafer.network.registers import block_of
 from mapper.backends.wafer.network.routing import Mesh, route_all
+from mapper.backends.wafer.network.slide import slid
 from mapper.backends.wafer.network.table import FAR, Cores, table_of
+from mapper.backends.wafer.network.wires import wires_of
 from mapper.backends.wafer.network.work import slice_words, split_loops, work_of
 from mapper.index import loop
 from mapper.ir import Access, Combiner, Graph, Loop, Op, Tensor
@@ -84,9 +90,10 @@ def test_a_block_of_outputs_shares_what_it_fetches() -> None:
        st.sets(st.tuples(st.integers(0, 23), st.integers(0, 19)), max_size=4))  # fmt: skip
 def test_packed_boxes_hold_their_stages_apart(sizes: list[tuple[int, int]], dead: set[tuple[int, int]]) -> None:
     curves = [np.array([h if w >= width else FAR for w in range(21)]) for h, width in sizes]
-    boxes = pack(curves, Floor(24, 20, frozenset(dead)))
-    if boxes is None:
+    packing = pack(curves, Floor(24, 20, frozenset(dead)))
+    if packing is None:
         return
+    boxes = packing.boxes
     cells = [
         {(r, c) for r in range(b.row, b.row + b.height) for c in range(b.column, b.column + b.width)} for b in boxes
     ]
@@ -97,6 +104,42 @@ def test_packed_boxes_hold_their_stages_apart(sizes: list[tuple[int, int]], dead
     used = [{(r, c) for r in range(b.row, b.row + h) for c in range(b.column, b.column + w)}
             for b, (h, w) in zip(boxes, sizes, strict=True)]  # fmt: skip
     assert not dead & set().union(*used)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=2, max_size=10),
+       st.sets(st.tuples(st.integers(0, 23), st.integers(0, 19)), max_size=3), st.integers(0, 99))  # fmt: skip
+def test_rearranged_plans_stay_legal_and_never_get_longer_wires(
+    sizes: list[tuple[int, int]], dead: set[tuple[int, int]], seed: int
+) -> None:
+    curves = [np.array([h if w >= width else FAR for w in range(21)]) for h, width in sizes]
+    packing = pack(curves, Floor(24, 20, frozenset(dead)))
+    if packing is None:
+        return
+    wires = wires_of([Edge(f"t{n}", n, (n + 1,), (n + 1,)) for n in range(len(sizes) - 1)], 20)
+    found = rearranged(packing, wires, 60, seed)
+    assert found is not None and found == rearranged(packing, wires, 60, seed)
+    cores = Counter(
+        (r, c) for b in found.boxes for r in range(b.row, b.row + b.height) for c in range(b.column, b.column + b.width)
+    )
+    assert max(cores.values()) == 1 and not dead & set(cores)
+    assert all(b.height >= h and b.width >= w for b, (h, w) in zip(found.boxes, sizes, strict=True))
+
+
+def test_annealing_brings_partners_together() -> None:
+    quarter = np.array([FAR if w < 5 else 5 for w in range(21)])
+    packing = pack([quarter] * 8, Floor(10, 20), (1,))
+    assert packing is not None
+    wires = wires_of([Edge("t", 0, (7,), (100,)), Edge("u", 1, (6,), (100,))], 20)
+    found = rearranged(packing, wires, 2000, 0)
+    assert found is not None and wires.of(found.boxes) == wires.least(found.boxes) == 1000 < wires.of(packing.boxes)
+
+
+def test_a_rectangle_slides_to_its_partner_inside_its_room() -> None:
+    rooms = [Box(0, 0, 4, 10), Box(0, 10, 4, 10)]
+    cuts = [Cuts((), (), (), 4, 3, 1.0), Cuts((), (), (), 4, 4, 1.0)]
+    wires = wires_of([Edge("t", 0, (1,), (8,))], 20)
+    assert slid(rooms, cuts, wires) == [Box(0, 7, 4, 3), Box(0, 10, 4, 4)]
 
 
 def test_what_fits_exactly_is_packed() -> None:
@@ -146,9 +189,9 @@ def test_a_reader_on_the_way_is_served_by_the_same_tree() -> None:
 
 def test_windows_shorten_wires_and_keep_boxes_apart() -> None:
     boxes = [Box(0, 5 * n, 5, 5) for n in range(6)]
-    edges = [Edge("t", 0, (5,), (100,)), Edge("u", 1, (2,), (1,))]
-    found = tightened(boxes, edges, Floor(5, 30), Effort(5, 1.0))
-    assert wire_cost(found, edges) == 100 + 1 < wire_cost(boxes, edges)
+    wires = wires_of([Edge("t", 0, (5,), (100,)), Edge("u", 1, (2,), (1,))], 30)
+    found = tightened(boxes, wires, Floor(5, 30), Effort(0, 5, 1.0))
+    assert wires.of(found) == (100 + 1) * 5 == wires.least(found) < wires.of(boxes)
     assert all(a.column + 5 <= b.column or b.column + 5 <= a.column for a, b in combinations(found, 2))
 
 
