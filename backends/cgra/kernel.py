@@ -28,7 +28,7 @@ Effort = Literal["quick", "fast", "default", "max"]
 BUDGETS: dict[str, Budget] = {
     "quick": Budget(0.4, (0.1,), 0.15, 1.5),  # bodies of networks: many, most of them at their bound at once
     "fast": Budget(0.5, (0.5,), 2.0, 4.0),
-    "default": Budget(0.8, (1.0, 4.0), 6.0, 30.0),
+    "default": Budget(0.8, (1.0, 4.0), 20.0, 30.0),
     "max": Budget(0.8, (1.0, 8.0, 60.0), 300.0, 300.0),
 }
 

@@ -157,9 +157,16 @@ class Search:
                 if not undecided:
                     return
                 ii, before = undecided[-1], self.best.ii
-                self._try(ii, effort, [*self._beside(ii), *self._quick(ii), *self._thorough(ii)])
+                self._try(ii, effort, self._rungs_below(ii, effort))
                 if ii not in self.refuted and self.best.ii == before:
                     break
+
+    def _rungs_below(self, ii: int, effort: float) -> list[Rung]:
+        """Near the incumbent first while that is cheap; on large bodies what decides waits for the last descent."""
+        near, quick = list(self._beside(ii)), list(self._quick(ii))
+        first, last = effort == self.budget.descents[0], effort == self.budget.descents[-1]
+        decide = last or len(self.dfg.nodes) < LARGE
+        return [*(near + quick if first else quick + near), *(self._thorough(ii) if decide else ())]
 
     def _open(self, high: int) -> int:
         """The smallest II that nothing refutes so far."""
