@@ -49,9 +49,9 @@ model); nothing is fitted. Regions: how many grids of that size the weights need
 has room for.
 """
 REMARKS = """Decode and MeshGEMV are within 11 %. Prefill is predicted several times too fast: the model knows
-arithmetic, words on links and hand-over between neighbours, at two multiply-accumulates a cycle; what it costs to start many short
-vector instructions (tiles have 6 x 6 elements) is not published, so it is not modelled. LLaMA3-8B's published prefill
-is 39 % of one multiply-accumulate per core and cycle; ours is limited by arithmetic.
+arithmetic, words on links and hand-over between neighbours, at two multiply-accumulates a cycle; what it costs to start
+many short vector instructions (tiles have 6 x 6 elements) is not published, so it is not modelled. LLaMA3-8B's
+published prefill is 39 % of one multiply-accumulate per core and cycle; ours is limited by arithmetic.
 """
 
 
