@@ -22,9 +22,10 @@ from mapper.kernels.style import Style
 from mapper.machine import Machine
 from mapper.mapping import WRITTEN, Axis, Buffer, HostCall, Infeasible, Phase, Rect, Stage, TileLoop
 from mapper.mapping import Mapping as FabricMapping
-from mapper.objectives import Weight, chosen
+from mapper.objectives import Weight, chosen, value_of
 from mapper.placement import KernelMapping
 from mapper.request import Request
+from mapper.residency import candidates, staying
 from mapper.tiling.engine import Tiling, tilings
 from mapper.tiling.hierarchy import Hierarchy
 from mapper.traffic import buffer_elements, links
@@ -43,14 +44,42 @@ class PlacedBody:
 
 
 @dataclass(frozen=True, slots=True)
+class Inside:
+    """What stays on chip while a stage runs: `tensors` live in `memory`, of which `reserved_bytes` are theirs."""
+
+    memory: str = ""
+    tensors: frozenset[str] = frozenset()
+    reserved_bytes: int = 0
+
+    def home(self, tensor: str) -> str:
+        """Where a tensor (a root of views) lives between stages."""
+        return self.memory if tensor in self.tensors else STORE
+
+    def less(self, hierarchy: Hierarchy) -> Hierarchy:
+        """The hierarchy without the reserved bytes."""
+        levels = tuple(
+            replace(level, capacity_bytes=level.capacity_bytes - self.reserved_bytes)
+            if level.memory == self.memory and level.capacity_bytes is not None
+            else level
+            for level in hierarchy.levels
+        )
+        return replace(hierarchy, levels=levels)
+
+
+STORE = "dram"
+NOTHING = Inside()
+
+
+@dataclass(frozen=True, slots=True)
 class StagePlan:
-    """A stage before its phases are known: the operator, its tile program and its bodies."""
+    """A stage before its phases are known: the operator, its tile program, its bodies, and what stays on chip."""
 
     op: Op
     loops: tuple[TileLoop, ...]
     buffers: tuple[Buffer, ...]
     body: PlacedBody
     tail: PlacedBody | None
+    inside: Inside = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +101,7 @@ class ArrayRules(Protocol):
 
     style: Style
     body_axes: frozenset[str]
+    keeps: str  # the memory in which tensors may stay between stages, "" for none
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -171,7 +201,8 @@ def map_network(
     graph: Graph, machine: Machine, request: Request, target: str, rules: ArrayRules
 ) -> FabricMapping | Infeasible:
     """A stage for every operator with a nest, a host call for every opaque one. Of the plans that an operator may have,
-    the one that serves the request's objective over the whole graph (:mod:`mapper.objectives`)."""
+    the one that serves the request's objective over the whole graph (:mod:`mapper.objectives`); tensors stay on chip
+    (:mod:`mapper.residency`) if that serves it too."""
     bodies = Bodies(rules)
     options: list[tuple[StagePlan, ...]] = []
     nests = list(graph.nests)
@@ -181,13 +212,51 @@ def map_network(
         if isinstance(plans, Infeasible):
             return plans
         options.append(plans)
+    plain = _chosen(graph, machine, request, rules, options)
+    kept = _with_residents(graph, machine, request, rules, bodies, plain) if rules.keeps else None
+    found = [_assembled(graph, machine, target, rules, plans) for plans in (plain, kept) if plans is not None]
+    return min(found, key=lambda mapping: value_of(mapping, request.objective))
+
+
+def _assembled(
+    graph: Graph, machine: Machine, target: str, rules: ArrayRules, plans: Sequence[StagePlan]
+) -> FabricMapping:
+    bodies = Bodies(rules)
     stages: list[Stage] = []
     stage_of: dict[str, str] = {}
-    for number, plan in enumerate(_chosen(graph, machine, request, rules, options)):
+    for number, plan in enumerate(plans):
         stages.append(_stage(graph, f"s{number}", plan, rules, bodies, _after(graph, plan.op, stage_of)))
         stage_of[plan.op.write.tensor] = f"s{number}"
     host = tuple(HostCall(op.name, op.reason) for op in graph.ops if isinstance(op, Opaque))
-    return FabricMapping(target, machine, graph, rules.axes, tuple(stages), tuple(bodies.used), host=host)
+    homes = tuple((name, rules.keeps) for name in sorted({name for plan in plans for name in plan.inside.tensors}))
+    return FabricMapping(target, machine, graph, rules.axes, tuple(stages), tuple(bodies.used), homes=homes, host=host)
+
+
+def _with_residents(
+    graph: Graph, machine: Machine, request: Request, rules: ArrayRules, bodies: Bodies, plain: Sequence[StagePlan]
+) -> list[StagePlan] | None:
+    """The plans when tensors stay on chip, in half of the memory at most; None if none should."""
+    memory, store_ = machine.memory(rules.keeps), machine.memories[0]
+    room = (memory.capacity_bytes or 0) // 2
+    found = candidates(graph, room)
+    if not found:
+        return None
+    request.progress(f"{len(found)} tensors may stay in {memory.name}")
+    prices = [0.0] * len(plain)
+    for at in sorted({at for item in found for at in item.stages}):
+        tight = plan_stage(graph, plain[at].op, request, rules, bodies, Inside(memory.name, frozenset(), room))
+        if isinstance(tight, Infeasible):
+            return None
+        prices[at] = _weight(graph, machine, rules, tight[0]).pj - _weight(graph, machine, rules, plain[at]).pj
+    saved = [item.bytes * (store_.write_pj_per_byte + item.readers * store_.read_pj_per_byte) for item in found]
+    chosen_ = staying(found, room, saved, prices, request.seed)
+    plans = list(plain)
+    for at in sorted({at for item in found if item.tensor in chosen_ for at in item.stages}):
+        again = plan_stage(graph, plain[at].op, request, rules, bodies, Inside(memory.name, chosen_, room))
+        if isinstance(again, Infeasible):
+            return None
+        plans[at] = again[0]
+    return plans if chosen_ else None
 
 
 def _chosen(
@@ -204,19 +273,20 @@ def _weight(graph: Graph, machine: Machine, rules: ArrayRules, plan: StagePlan) 
     """What a plan costs as the only stage of a mapping."""
     alone = Bodies(rules)
     stage = _stage(graph, "s", plan, rules, alone, ())
-    total = cost(FabricMapping("", machine, graph, rules.axes, (stage,), tuple(alone.used)))
+    homes = tuple((name, rules.keeps) for name in sorted(plan.inside.tensors))
+    total = cost(FabricMapping("", machine, graph, rules.axes, (stage,), tuple(alone.used), homes=homes))
     return Weight(total.energy_pj, total.cycles)
 
 
 def plan_stage(
-    graph: Graph, op: Op, request: Request, rules: ArrayRules, bodies: Bodies
+    graph: Graph, op: Op, request: Request, rules: ArrayRules, bodies: Bodies, inside: Inside = NOTHING
 ) -> tuple[StagePlan, ...] | Infeasible:
     """Tile and place one operator, in less and less room until it fits: one plan where movement decides, several to
     choose from where time counts too."""
     single = main_body(graph, op, rules.style)
     room = rules.first_room(single, tail_body(graph, op, rules.style))
     while True:
-        plans = _attempt(graph, op, room, request, rules, bodies)
+        plans = _attempt(graph, op, room, request, rules, bodies, inside)
         if isinstance(plans, Infeasible):
             return plans
         fitting = tuple(plan for plan in plans if rules.next_room(room, plan) is None)
@@ -230,19 +300,20 @@ def plan_stage(
 
 
 def _attempt(
-    graph: Graph, op: Op, room: Room, request: Request, rules: ArrayRules, bodies: Bodies
+    graph: Graph, op: Op, room: Room, request: Request, rules: ArrayRules, bodies: Bodies, inside: Inside
 ) -> tuple[StagePlan, ...] | Infeasible:
     """The plans in this room whose bodies have a place."""
     timed = request.objective in ("latency", "edp")
     effort = "default" if timed and request.effort == "fast" else request.effort
     spatial = rules.copies(graph, op, room, bodies.place)
-    found = tilings(graph, op, rules.hierarchy(op, room), spatial=spatial, effort=effort, homes=in_store)
+    hierarchy = inside.less(rules.hierarchy(op, room))
+    found = tilings(graph, op, hierarchy, spatial=spatial, effort=effort, homes=inside.home)
     if isinstance(found, Infeasible):
         return found
     programs = [rules.program(graph, op, found)]
     programs += [rules.program(graph, op, (tiling,)) for tiling in found] if timed else []
     plans = (_plan(graph, op, *program, rules, bodies) for program in dict.fromkeys(programs))
-    return tuple(plan for plan in plans if plan is not None)
+    return tuple(replace(plan, inside=inside) for plan in plans if plan is not None)
 
 
 def _plan(
@@ -260,7 +331,7 @@ def _plan(
 
 def in_store(_tensor: str) -> str:
     """Between stages every tensor lives in the backing store."""
-    return "dram"
+    return STORE
 
 
 def body_copies(loops: Sequence[TileLoop], body_axes: frozenset[str]) -> dict[str, int]:
@@ -311,7 +382,8 @@ def body_runs(plan: StagePlan) -> tuple[int, int]:
 def backing_bytes(graph: Graph, plan: StagePlan, axes: Sequence[Axis]) -> tuple[int, int]:
     """Bytes that a stage brings in from the backing store and sends out to it, partial results both ways."""
     loaded = drained = 0
-    for link in links(graph, draft(plan), plan.op, {axis.name: axis for axis in axes}, in_store):
+    home = plan.inside.home
+    for link in links(graph, draft(plan), plan.op, {axis.name: axis for axis in axes}, lambda n: home(graph.root(n))):
         access = plan.op.write if link.operand == WRITTEN else plan.op.reads[link.operand]
         dtype = graph.tensor(access.tensor).dtype
         if link.source == "dram":

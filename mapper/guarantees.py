@@ -7,6 +7,7 @@ import math
 from mapper.boundaries import inside_of, movement_bound_pj, provable_bytes
 from mapper.cost import cost
 from mapper.mapping import Mapping
+from mapper.objectives import value_of
 from mapper.solver import Outcome
 
 __all__ = ["latency_bound_cycles", "movement_outcome", "outcome_of"]
@@ -20,16 +21,16 @@ def movement_outcome(mapping: Mapping, movement_pj: float, seed: int) -> Outcome
 def outcome_of(mapping: Mapping, objective: str, seed: int) -> Outcome:
     """The outcome under an objective of a request: pJ of movement, pJ of movement and arithmetic, cycles of one
     inference, or pJ x seconds. Arithmetic of a graph is the same in every mapping."""
-    total = cost(mapping)
+    value = value_of(mapping, objective)
     if objective == "movement":
-        return movement_outcome(mapping, total.movement_pj, seed)
+        return movement_outcome(mapping, value, seed)
     cycles = latency_bound_cycles(mapping)
     if objective == "latency":
-        return _outcome(float(total.cycles), float(cycles), seed)
-    least_pj = movement_bound_pj(mapping) + total.compute_pj
+        return _outcome(value, float(cycles), seed)
+    least_pj = movement_bound_pj(mapping) + cost(mapping).compute_pj
     if objective == "energy":
-        return _outcome(total.energy_pj, least_pj, seed)
-    return _outcome(total.energy_pj * total.seconds, least_pj * cycles / mapping.machine.clock_hz, seed)
+        return _outcome(value, least_pj, seed)
+    return _outcome(value, least_pj * cycles / mapping.machine.clock_hz, seed)
 
 
 def latency_bound_cycles(mapping: Mapping) -> int:

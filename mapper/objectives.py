@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Weight", "chosen"]
+from mapper.cost import cost
+from mapper.mapping import Mapping
+
+__all__ = ["Weight", "chosen", "value_of"]
 
 PRICES = tuple(4.0**power for power in range(-6, 7))
 
@@ -22,6 +25,13 @@ class Weight:
 
     pj: float
     cycles: int
+
+
+def value_of(mapping: Mapping, objective: str) -> float:
+    """What a request minimises: pJ of movement, pJ of movement and arithmetic, cycles, or pJ x seconds."""
+    total = cost(mapping)
+    values = {"movement": total.movement_pj, "energy": total.energy_pj, "latency": float(total.cycles)}
+    return values.get(objective, total.energy_pj * total.seconds)
 
 
 def chosen(options: Sequence[Sequence[Weight]], objective: str) -> tuple[int, ...]:

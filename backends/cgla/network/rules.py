@@ -43,6 +43,7 @@ class LaneRules:
     machine: Machine
 
     style = CGLA_STYLE
+    keeps = ""  # a row reaches its own local memory only
     body_axes = frozenset({"row", "column"})
 
     @property

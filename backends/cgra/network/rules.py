@@ -41,6 +41,7 @@ class GridRules:
 
     style = CGRA_STYLE
     body_axes = frozenset({"unroll"})
+    keeps = "spm"
 
     @property
     def question(self) -> str:
