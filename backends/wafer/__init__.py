@@ -5,16 +5,11 @@ Networks are placed by `mapper.backends.wafer.network`, the kernel graphs of the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mapper.ir import Graph
 from mapper.kgraph import KernelGraph
 from mapper.machine import Machine
 from mapper.mapping import Infeasible
-from mapper.request import Option, Request, Solved
-
-if TYPE_CHECKING:
-    from .answer import ContestSolved
+from mapper.request import ContestSolved, Option, Request, Solved
 
 __all__ = ["DEFAULT_MACHINE", "DESCRIPTION", "OPTIONS", "legalise", "solve", "solve_contest"]
 

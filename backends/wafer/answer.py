@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
 from typing import Any
 
-from mapper.kgraph import KernelGraph, PlacedKernel
+from mapper.kgraph import KernelGraph
 from mapper.mapping import Infeasible
-from mapper.request import Request
-from mapper.solver import Outcome
+from mapper.request import ContestSolved, Incumbent, Request
 
 from .bounds import Shortage
 from .contest import ContestRequest, ContestResult, place_contest
 from .solution import solution_json
 
-__all__ = ["ContestSolved", "answer_contest"]
-
-
-@dataclass(frozen=True)
-class ContestSolved:
-    """`facts` is the report's "contest" section, `solution` what the contest's evaluator reads."""
-
-    places: tuple[PlacedKernel, ...]
-    outcome: Outcome
-    facts: Mapping[str, Any]
-    solution: Mapping[str, Any]
+__all__ = ["answer_contest"]
 
 
 def answer_contest(graph: KernelGraph, request: Request) -> ContestSolved | Infeasible:
     """Place a contest graph; the grid, the memory limit and the weights are the graph's own."""
-    found = place_contest(graph, ContestRequest(request.effort, request.seed))
+    limit = request.time_limit_seconds
+    end = None if limit is None else time.monotonic() + limit
+
+    def show(score: float, bound: float) -> None:
+        request.watch(Incumbent("score", score, bound))
+
+    found = place_contest(graph, ContestRequest(request.effort, request.seed, end, show))
     if isinstance(found, Shortage):
-        return Infeasible(found.resource, found.demand, found.limit, "units", graph.name, (found.hint,))
+        return Infeasible(found.resource, found.demand, found.limit, found.unit, graph.name, (found.hint,))
     return ContestSolved(found.places, found.outcome, _facts(found), json.loads(solution_json(graph, found.places)))
 
 

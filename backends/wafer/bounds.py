@@ -12,12 +12,13 @@ are freer; the least over intervals that cover all times is a bound on the score
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from mapper.kgraph import KernelGraph
+from mapper.kgraph import KernelGraph, KernelNode
 
-from .kernels import Arguments, convolutions, kernel_time
+from .kernels import Arguments, convolutions, kernel_memory, kernel_time
 from .shapes import FAR, Split, menu
 
 __all__ = ["Bounds", "Shortage", "area_at", "contest_bounds", "shortage", "slowest_time", "time_bound"]
@@ -31,6 +32,7 @@ class Shortage:
     demand: int
     limit: int
     hint: str
+    unit: str = "elements"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +79,26 @@ def shortage(graph: KernelGraph) -> Shortage | None:
     split = Split.of(graph, slowest_time(graph))
     for node in graph.kernels:
         if not menu(node, split).tall:
-            hint = f"kernel {node.name} has no rectangle inside {split.side} x {split.side} that keeps the memory limit"
-            return Shortage("words per element", 0, graph.memory_limit, hint)
+            return _kernel_shortage(graph, node, split)
     area, room = area_at(graph, slowest_time(graph)), graph.width * graph.height
     if area <= room:
         return None
     return Shortage("elements", area, room, "the smallest rectangles exceed the fabric: use fewer kernels")
+
+
+def _kernel_shortage(graph: KernelGraph, node: KernelNode, split: Split) -> Shortage:
+    """Why a kernel has no rectangle: the least memory with which it has one; the fabric's side if there is none."""
+    one = (1,) * len(convolutions(node))
+    low, high = graph.memory_limit, math.ceil(kernel_memory(node, Arguments(1, 1, one, one)))
+    if high <= low or not menu(node, replace(split, memory_limit=high)).tall:
+        smallest = 3 * len(one)
+        hint = f"kernel {node.name} is at least 2 x {smallest} elements: use a larger fabric"
+        return Shortage("side of the fabric", smallest, split.side, hint)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if menu(node, replace(split, memory_limit=middle)).tall else (middle, high)
+    hint = f"kernel {node.name} needs that much in every rectangle inside {split.side} x {split.side}"
+    return Shortage("memory per element", high, graph.memory_limit, hint, "words")
 
 
 def _short_sides(graph: KernelGraph, target: Fraction) -> tuple[int, ...]:

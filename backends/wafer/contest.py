@@ -12,7 +12,8 @@ counted, never timed: the same graph and request give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
@@ -22,7 +23,7 @@ from mapper.signals import asked
 from mapper.solver import Outcome
 
 from .adapters import agree
-from .bounds import Bounds, Shortage, contest_bounds, shortage
+from .bounds import Bounds, Shortage, area_at, contest_bounds, shortage, slowest_time
 from .compaction import compact
 from .kernels import Arguments
 from .neighbourhoods import reopen, windows
@@ -38,12 +39,32 @@ __all__ = ["ContestRequest", "ContestResult", "place_contest"]
 _Choice = tuple[Arguments, int]  # arguments and rotation of a kernel
 
 
+def unshown(_score: float, _bound: float) -> None:
+    """The receiver of quiet runs."""
+
+
 @dataclass(frozen=True, slots=True)
 class ContestRequest:
-    """How hard to try: `fast` is strips alone (seconds), `default` minutes on one core, `max` several times that."""
+    """How hard to try: `fast` is strips alone (seconds), `default` minutes on one core, `max` several times that.
+
+    Behind `end` (of `time.monotonic`) no new step begins, as behind a signal; the best placement so far is the answer.
+    `show` is told score and bound whenever the score falls.
+    """
 
     effort: Literal["fast", "default", "max"] = "default"
     seed: int = 0
+    end: float | None = None
+    show: Callable[[float, float], None] = unshown
+
+    @property
+    def late(self) -> bool:
+        """Is the time over?"""
+        return self.end is not None and time.monotonic() >= self.end
+
+    @property
+    def over(self) -> bool:
+        """Should no further step begin?"""
+        return self.late or asked.is_set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +109,25 @@ def place_contest(graph: KernelGraph, request: ContestRequest = ContestRequest()
     if short is not None:
         return short
     bounds, effort = contest_bounds(graph), _EFFORTS[request.effort]
-    tries = _strip_tries(graph, bounds)
-    if graph.weights.adapter > 0:
-        tries = _ranked([*tries, *_protocol_tries(graph, tries)])
+    tries = _shown(request, bounds, _strip_tries(graph, bounds, request))
+    if graph.weights.adapter > 0 and not request.over:
+        tries = _shown(request, bounds, [*tries, *_protocol_tries(graph, tries, request)])
     if not tries:
-        return Shortage("elements", 0, graph.width * graph.height, "no arrangement in columns was found")
-    if effort.plans and len(graph.kernels) > 1:
-        tries = _ranked([*tries, *_annealed_tries(graph, tries, effort, request.seed)])
-    finished = _ranked([_compacted(graph, t) for t in tries[:_FINALISTS]])
-    return _result(request, bounds, _reopened(graph, finished[0], effort.openings))
+        area = area_at(graph, slowest_time(graph))
+        return Shortage("elements", area, graph.width * graph.height, "no arrangement in columns was found")
+    if effort.plans and len(graph.kernels) > 1 and not request.over:
+        tries = _shown(request, bounds, [*tries, *_annealed_tries(graph, tries, effort, request)])
+    finished = [_compacted(graph, t) for t in tries[:_FINALISTS] if not request.over]
+    best = _shown(request, bounds, [*finished, *tries])[0]
+    return _result(request, bounds, _reopened(graph, best, effort.openings, request))
+
+
+def _shown(request: ContestRequest, bounds: Bounds, tries: Sequence[_Try]) -> list[_Try]:
+    """The tries, best first; who watches is told the best."""
+    ranked = _ranked(tries)
+    if ranked:
+        request.show(float(ranked[0].score.total), float(bounds.score))
+    return ranked
 
 
 def _ranked(tries: Sequence[_Try]) -> list[_Try]:
@@ -133,11 +164,11 @@ def _strips(graph: KernelGraph, sizing: Sizing) -> _Try | None:
     return None if plan is None else _sized(graph, sizing, plan)
 
 
-def _strip_tries(graph: KernelGraph, bounds: Bounds) -> list[_Try]:
+def _strip_tries(graph: KernelGraph, bounds: Bounds, request: ContestRequest) -> list[_Try]:
     """Strips over the ladder until the time alone costs more than the best score, or nothing got better for long."""
     tries: list[_Try] = []
     for target in targets(graph, bounds.time):
-        if tries and _is_over(graph, tries, target):
+        if tries and (request.over or _is_over(graph, tries, target)):
             break
         found = _strips(graph, free_sizing(graph, target))
         if found is not None:
@@ -157,11 +188,13 @@ _PATIENCE = 10  # rungs of the ladder without a better score
 _PRICES = (Fraction(1, 4), Fraction(1), Fraction(4), Fraction(16))  # times the worth of an element at that target
 
 
-def _protocol_tries(graph: KernelGraph, tries: Sequence[_Try]) -> list[_Try]:
+def _protocol_tries(graph: KernelGraph, tries: Sequence[_Try], request: ContestRequest) -> list[_Try]:
     """Strips with common protocols at the best targets; the price of area is that of time, times a factor."""
     order, found = topological_order(graph), []
     most = 6 if len(graph.kernels) <= 40 else 2  # a sizing takes several seconds on long networks
     for target in list(dict.fromkeys(t.sizing.target for t in tries))[:most]:
+        if request.over:
+            break
         price = graph.weights.time * target / (graph.width * graph.height)
         menus = [protocol_sizing(graph, target, order, price * factor) for factor in _PRICES]
         for sizing in dict.fromkeys(menus):
@@ -171,7 +204,7 @@ def _protocol_tries(graph: KernelGraph, tries: Sequence[_Try]) -> list[_Try]:
     return found
 
 
-def _annealed_tries(graph: KernelGraph, tries: Sequence[_Try], effort: _Effort, seed: int) -> list[_Try]:
+def _annealed_tries(graph: KernelGraph, tries: Sequence[_Try], effort: _Effort, request: ContestRequest) -> list[_Try]:
     """Anneals the most promising plans, then once more the best of what came out."""
     from .annealing import anneal_plan  # numba is imported only when annealing is wanted
 
@@ -180,9 +213,9 @@ def _annealed_tries(graph: KernelGraph, tries: Sequence[_Try], effort: _Effort, 
     moves = min(_MOVES_PER_KERNEL * len(graph.kernels), effort.moves // (len(graph.kernels) * max(1, len(starts))))
     found = []
     for start in starts:
-        if asked.is_set():
+        if request.over:
             break
-        result = anneal_plan(graph, _nearby(graph, start.sizing), start.plan, moves, seed)
+        result = anneal_plan(graph, _nearby(graph, start.sizing), start.plan, moves, request.seed)
         if result is not None:
             found.append(_sized(graph, result.sizing, result.plan))
     return found
@@ -204,14 +237,16 @@ def _compacted(graph: KernelGraph, best: _Try) -> _Try:
     return min(best, slid, key=lambda t: t.score.total)
 
 
-def _reopened(graph: KernelGraph, best: _Try, openings: int) -> _Try:
+def _reopened(graph: KernelGraph, best: _Try, openings: int, request: ContestRequest) -> _Try:
     """Solves neighbourhoods one after the other; each improvement is the start of the next. Where adapters cost,
     shapes stay as they were agreed.
     """
     count = 0
-    while count < openings and not asked.is_set():
+    while count < openings and not request.over:
         before = best
         for opening in windows([rectangle(p) for p in best.places], graph.weights.adapter == 0)[: openings - count]:
+            if request.over:
+                break
             count += 1
             boxes = reopen(graph, best.sizing.menus, [rectangle(p) for p in best.places], opening)
             if boxes is not None:
@@ -246,5 +281,6 @@ def _result(request: ContestRequest, bounds: Bounds, best: _Try) -> ContestResul
         proof="bound" if met else "none",
         seed=request.seed,
         interrupted=asked.is_set(),
+        wall_limited=request.late,
     )
     return ContestResult(best.places, outcome, best.score, bounds)

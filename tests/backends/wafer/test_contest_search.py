@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mapper.backends.wafer import contest, slicing
 from mapper.backends.wafer.adapters import agree
 from mapper.backends.wafer.annealing import curve_table, forest_of, tree_of, wire_table
-from mapper.backends.wafer.bounds import Shortage, slowest_time
+from mapper.backends.wafer.bounds import Shortage, shortage, slowest_time
 from mapper.backends.wafer.compaction import compact
 from mapper.backends.wafer.contest import ContestRequest, ContestResult, place_contest
 from mapper.backends.wafer.kernels import Arguments
@@ -213,3 +213,25 @@ def test_lack_of_room_is_a_value() -> None:
     graph = chain(60, side=12)
     short = place_contest(graph, ContestRequest("fast"))
     assert isinstance(short, Shortage) and short.resource == "elements" and short.demand > short.limit == 144
+
+
+def test_a_kernel_that_does_not_fit_a_core_says_how_many_words_it_needs() -> None:
+    graph = replace(chain(3), memory_limit=2)
+    short = shortage(graph)
+    assert short is not None and (short.resource, short.unit, short.limit) == ("memory per element", "words", 2)
+    assert shortage(replace(graph, memory_limit=short.demand - 1)) is not None
+    wider = shortage(replace(graph, memory_limit=short.demand))
+    assert wider is None or wider.resource == "elements" or wider.demand > short.demand
+
+
+def test_a_fabric_narrower_than_any_kernel_is_named() -> None:
+    short = shortage(replace(chain(2), width=2, height=2))
+    assert short is not None and short.resource in ("side of the fabric", "memory per element") and short.demand > 2
+
+
+def test_when_time_is_over_the_best_so_far_is_the_answer_and_watchers_saw_it() -> None:
+    seen: list[tuple[float, float]] = []
+    late = place_contest(chain(5), ContestRequest("default", 0, 0.0, lambda score, bound: seen.append((score, bound))))
+    assert isinstance(late, ContestResult) and late.outcome.wall_limited
+    assert seen[-1] == (float(late.score.total), float(late.bounds.score))
+    assert check_contest(chain(5), late.places) == ()

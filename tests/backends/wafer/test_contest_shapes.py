@@ -94,4 +94,6 @@ def test_too_small_a_fabric_names_the_resource() -> None:
 
     graph = replace(load(DATA / "A.json"), width=60, height=60)
     short = shortage(graph)
-    assert short is not None and short.resource in ("elements", "words per element") and short.hint
+    assert (
+        short is not None and short.resource in ("elements", "memory per element", "side of the fabric") and short.hint
+    )
