@@ -29,10 +29,10 @@ LOOSE = 1.15  # the snake itself may need this much more time with another numbe
 
 
 def improved(sized: Sized, plan: Plan, wires: Wires, bound: float, moves: int, seed: int) -> list[Plan]:
-    """Plans for routing to choose from: the one with the shortest wires, then the given one.
+    """Plans for routing to choose from: those with the shortest wires first, the given one last.
 
     `moves` is the length of the last annealings, the others take an eighth of it each. Plans of so many stages that
-    each would get less than `WORTH` moves stay as they are: short searches only spoil them.
+    each would get less than `WORTH` moves stay as they are: short searches hardly improve them.
     """
     if moves < WORTH * len(sized.works) or not moves or not wires.count:
         return [plan]
@@ -42,8 +42,7 @@ def improved(sized: Sized, plan: Plan, wires: Wires, bound: float, moves: int, s
     fastest = _faster(sized, best, wires, bound, few, seed)
     target = min(plan.target_cycles, fastest.target_cycles * SLACK)
     tried = [_annealed(sized, start.packing, target, wires, moves, seed) for start in (fastest, best)]
-    short = min((each for each in tried if each), key=lambda each: _length(each, wires), default=None)
-    return [short, plan] if short else [plan]
+    return [*sorted((each for each in tried if each), key=lambda each: _length(each, wires)), plan]
 
 
 def _length(plan: Plan, wires: Wires) -> float:
