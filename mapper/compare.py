@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mapper import compiler, inputs, machines, outputs, passes, registry
+from mapper.boundaries import boundary_rows
 from mapper.comparison import LevelUse, Row
 from mapper.errors import CheckFailed, DoesNotFit, InputError, MapperError, Unsupported, clean
 from mapper.ir import Graph
@@ -161,11 +162,13 @@ def _mapped(source: str | Path, system: str, dims: Mapping[str, int] | None, rat
 
 def _row(system: str, name: str, result: ModelResult, ratio: Callable[[str], float]) -> Row:
     cost, machine = result.cost, result.machine
+    crossing = boundary_rows(result.mapping, cost)
     levels = tuple(
-        LevelUse(memory.name, _kind(memory), use.bytes, use.bytes,
+        LevelUse(memory.name, _kind(memory), use.bytes, bound["mapping_bytes"],
                  None if memory.capacity_bytes is None else memory.capacity_bytes * memory.instances,
-                 energy_pj=use.energy_pj)
-        for memory in machine.memories for use in (cost.level(memory.name),)
+                 energy_pj=use.energy_pj, attainable_bytes=bound.get("attainable_bytes"),
+                 provable_bytes=bound["provable_bytes"])
+        for memory in machine.memories for use, bound in ((cost.level(memory.name), crossing[memory.name]),)
     )  # fmt: skip
     relative = sum(level.bytes * ratio(level.kind) for level in levels) + cost.hop_bytes * ratio("link")
     return Row(

@@ -32,7 +32,8 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class LevelUse:
-    """Bytes at the ports of one memory; of these `inward_bytes` go to and from what lies inside it."""
+    """Bytes at the ports of one memory, and `inward_bytes` that cross the boundary below it; of a mapping also the
+    attainable and the provable bytes there (`mapper.boundaries`)."""
 
     name: str
     kind: str
@@ -42,6 +43,8 @@ class LevelUse:
     bytes_per_s: float | None = None
     seconds: float | None = None
     energy_pj: float | None = None
+    attainable_bytes: int | None = None
+    provable_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ def test_a_mapped_target_is_a_row() -> None:
     row = compare("zoo:resnet-tiny", ("wafer", "wafer:wse3")).rows
     assert [r.system for r in row] == ["wafer:wse3"]
     assert row[0].status == "ok" and row[0].macs == 563_840 and row[0].seconds
+    for level in row[0].levels:
+        assert level.provable_bytes is not None and level.provable_bytes <= level.inward_bytes
     # the machine is priced in Eyeriss ratios: both columns are one figure
     assert row[0].eyeriss_macs == pytest.approx(row[0].movement_pj)
 
