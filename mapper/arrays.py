@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from mapper import dtypes, store
@@ -117,6 +118,9 @@ class ArrayRules(Protocol):
 
     def hierarchy(self, op: Op, room: Room) -> Hierarchy:
         """Memories and axes for `op`, with at most `room.copies` copies in a body and `room.replicas` bodies."""
+
+    def wider(self, graph: Graph, op: Op, room: Room, found: Sequence[Tiling]) -> Hierarchy | None:
+        """Where to search as well, if none of the finalists `found` is good enough."""
 
     def first_room(self, dfg: Dfg, tail: Dfg | None) -> Room:
         """How many copies of a single body (and its tail), and replicas of that, can be hoped to fit."""
@@ -306,10 +310,13 @@ def _attempt(
     timed = request.objective in ("latency", "edp")
     effort = "default" if timed and request.effort == "fast" else request.effort
     spatial = rules.copies(graph, op, room, bodies.place)
-    hierarchy = inside.less(rules.hierarchy(op, room))
-    found = tilings(graph, op, hierarchy, spatial=spatial, effort=effort, homes=inside.home)
+    search = partial(tilings, graph, op, effort=effort, homes=inside.home)
+    found = search(inside.less(rules.hierarchy(op, room)), spatial=spatial)
     if isinstance(found, Infeasible):
         return found
+    wider = rules.wider(graph, op, room, found)
+    more = search(inside.less(wider)) if wider is not None else ()
+    found = found if isinstance(more, Infeasible) else (*found, *more)
     programs = [rules.program(graph, op, found)]
     programs += [rules.program(graph, op, (tiling,)) for tiling in found] if timed else []
     plans = (_plan(graph, op, *program, rules, bodies) for program in dict.fromkeys(programs))

@@ -44,12 +44,14 @@ class Hierarchy:
     """Levels from the backing store (capacity None) inwards, and the axes below them.
 
     Every operand has a buffer in levels 1 to `mandatory` (unless it lives further in); it may bypass the others.
+    Assignments of loops to axes within `close` of the best utilisation compete by movement.
     """
 
     levels: tuple[Level, ...]
     axes: tuple[SpatialAxis, ...] = ()
     hop_pj_per_byte: float = 0.0
     mandatory: int = 1
+    close: float = 0.92
 
     def __post_init__(self) -> None:
         if not self.levels:

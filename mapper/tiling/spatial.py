@@ -22,7 +22,6 @@ from .state import Spatial
 __all__ = ["ample_pj", "assignments", "given"]
 
 FILLED = 0.9  # an axis so full needs no second loop
-CLOSE = 0.92  # assignments within this share of the best utilisation compete by movement
 
 
 def given(loops: Sequence[TileLoop], names: Sequence[str], hierarchy: Hierarchy) -> tuple[Spatial, ...]:
@@ -45,7 +44,7 @@ def assignments(nest: Nest, hierarchy: Hierarchy, number: int) -> list[tuple[Spa
         together = tuple(s for part in chosen for s in part)
         scored.append((_utilisation(nest, hierarchy, together), together))
     best = max(share for share, _ in scored)
-    close = [together for share, together in scored if share >= best * CLOSE]
+    close = [together for share, together in scored if share >= best * hierarchy.close]
     return sorted(close, key=lambda together: ample_pj(nest, hierarchy, together))[:number]
 
 

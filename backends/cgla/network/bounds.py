@@ -9,12 +9,15 @@ d1 d2 >= P / |Z|, each at least 1. Hence
     bytes >= min over d1 d2 = max(1, P / |Z|) of  B1 d1 + B2 d2  +  output
 
 by the inequality of the means where both are above 1. (The isoperimetric argument of Irony, Toledo, Tiskin 2004, for
-outputs that are not split.) Windows are counted without the halo that neighbouring outputs share.
+outputs that are not split.) It holds for every pair of reads with all others read once; the best pair counts. Windows
+are counted without the halo that neighbouring outputs share.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import combinations
 
 from mapper.bounds import op_bound_bytes, touched_elements
 from mapper.dtypes import bytes_of
@@ -29,13 +32,18 @@ def lane_bound_bytes(graph: Graph, op: Op, lanes: int, memory_bytes: int) -> int
     if op.combiner is None or len(op.reads) < 2:
         return shared.bytes
     sizes = [bytes_of(touched_elements(graph, op, r), graph.tensor(r.tensor).dtype) for r in op.reads]
-    at, other = sorted(range(len(sizes)), key=lambda number: (-sizes[number], number))[:2]
-    first, second = (op.reads[number].loops & op.output_loops for number in (at, other))
+    split = (_split_more(op, sizes, pair, lanes) for pair in combinations(range(len(sizes)), 2))
+    return max(shared.bytes, shared.compulsory_bytes + max(split))
+
+
+def _split_more(op: Op, sizes: Sequence[int], pair: tuple[int, int], lanes: int) -> int:
+    """Bytes that lanes read of a pair of operands beyond one copy of each."""
+    first, second = (op.reads[number].loops & op.output_loops for number in pair)
     if not (first - second and second - first):
-        return shared.bytes
+        return 0
     products = math.prod(op.extents[name] for name in first & second)
-    rest = max(0, shared.compulsory_bytes - sizes[at] - sizes[other])
-    return max(shared.bytes, math.floor(_split(sizes[at], sizes[other], max(1.0, lanes / products))) + rest)
+    once = sizes[pair[0]], sizes[pair[1]]
+    return max(0, math.floor(_split(*once, max(1.0, lanes / products))) - sum(once))
 
 
 def _split(first_bytes: float, second_bytes: float, copies: float) -> float:

@@ -29,10 +29,13 @@ from mapper.tiling.engine import Tiling
 from mapper.tiling.hierarchy import Hierarchy, Level, SpatialAxis
 from mapper.tiling.program import Program, movement
 
+from .bounds import lane_bound_bytes
 from .launches import control_of, launches, ordered
 
 BODY_NODES = 96  # bodies of this size are placed in a second or two; more copies come as replicas
 CHAIN = 8  # longest chain of copies that reduce down the rows
+FEWER = 0.5  # of the busy units of the fullest assignment, where that copies operands too often
+NEAR = 1.5  # times the bound: no saving of registers pays for more copies of operands
 BUS_BYTES = 32  # width of the configuration bus (IMAX2 handbook)
 
 
@@ -63,6 +66,18 @@ class LaneRules:
     def hierarchy(self, op: Op, room: Room) -> Hierarchy:
         """Bodies load every operand at every iteration, so the engine tiles for local memory; registers follow."""
         return self._hierarchy(("dram", "lmm"), room, self._lanes(op, room))
+
+    def wider(self, graph: Graph, op: Op, room: Room, found: Sequence[Tiling]) -> Hierarchy | None:
+        """Fewer busy units, where full ones copy operands too often: lanes that wait for the port are no gain."""
+        if not all(self._is_far(graph, op, tiling) for tiling in found):
+            return None
+        return replace(self.hierarchy(op, room), close=FEWER)
+
+    def _is_far(self, graph: Graph, op: Op, tiling: Tiling) -> bool:
+        """Do the operands of a matrix product or convolution move more than `NEAR` times their bound?"""
+        lanes = _along("lane", tiling.loops)
+        local_bytes = (self.machine.memory("lmm").capacity_bytes or 0) * self.machine.fabric.rows * lanes
+        return bool(op.macs) and tiling.bytes("dram") > NEAR * lane_bound_bytes(graph, op, lanes, local_bytes)
 
     def _lanes(self, op: Op, room: Room) -> int:
         """Lanes that have work: each one executes for at least as long as the host takes to set it up."""
@@ -110,8 +125,9 @@ class LaneRules:
         return PlacedBody(found.mapping, found.rows, found.rows_bound, found.why_not_lower)
 
     def program(self, graph: Graph, op: Op, found: Sequence[Tiling]) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
-        """The finalist that moves least once its launches are counted."""
-        best = min((self._launched(graph, op, tiling) for tiling in found), key=lambda priced: priced[0])[1]
+        """The finalist that moves least with its launches, of those whose operands keep near their bound."""
+        near = [tiling for tiling in found if not self._is_far(graph, op, tiling)]
+        best = min((self._launched(graph, op, tiling) for tiling in near or found), key=lambda priced: priced[0])[1]
         return best.loops, best.buffers
 
     def _launched(self, graph: Graph, op: Op, tiling: Tiling) -> tuple[float, Program]:

@@ -67,6 +67,9 @@ class GridRules:
         )
         return Hierarchy(levels, (SpatialAxis(Axis("unroll", room.copies), 1),), self.machine.links.pj_per_byte_hop)
 
+    def wider(self, graph: Graph, op: Op, room: Room, found: Sequence[Tiling]) -> None:
+        """One memory for all: the first search is all there is."""
+
     def first_room(self, dfg: Dfg, tail: Dfg | None) -> Room:
         return Room(min(MOST_COPIES, self.machine.fabric.size))
 

@@ -1,17 +1,21 @@
 """Launches by hand counts: which loops a launch covers, what it writes, and the least that lanes move."""
 
+from dataclasses import replace
 from itertools import product
 from math import ceil, prod
 
 import pytest
 
 from mapper import machines
+from mapper.arrays import Bodies, backing_bytes, plan_stage
 from mapper.backends.cgla.network.bounds import lane_bound_bytes
 from mapper.backends.cgla.network.launches import Control, launches, ordered
+from mapper.backends.cgla.network.rules import LaneRules
 from mapper.index import loop
 from mapper.ir import Access, Combiner, Graph, Loop, Op, Tensor
-from mapper.mapping import WRITTEN, Buffer, TileLoop
-from mapper.scalar import Arg, Call
+from mapper.mapping import WRITTEN, Buffer, Infeasible, TileLoop
+from mapper.request import Request
+from mapper.scalar import Acc, Arg, Call
 from mapper.tiling.program import Program
 
 MACHINE = machines.resolve("imax3")
@@ -103,3 +107,40 @@ def test_points_per_launch_multiply_to_the_whole() -> None:
     _, op = matmul(8, 6, 4)
     loops = [TileLoop(name, 1, extent) for name, extent in op.extents.items()]
     assert launches(op, loops) * prod(each.trips for each in loops[-2:]) == op.points
+
+
+def test_the_bound_looks_at_every_pair_of_operands() -> None:
+    """A large operand that is added at the end hides neither of the factors."""
+    graph, op = matmul(8, 8, 4)
+    added = Access("r", op.write.index)
+    wide = replace(op, reads=(*op.reads, added), tail=Call("add", (Acc(), Arg(2))))
+    more = replace(graph, tensors=(*graph.tensors, Tensor("r", (8, 8), "float32", "input")), ops=(wide,))
+    assert lane_bound_bytes(more, wide, 4, 1 << 30) == lane_bound_bytes(graph, op, 4, 1 << 30) + 4 * 8 * 8
+
+
+def batched(b: int, m: int, n: int, k: int) -> tuple[Graph, Op]:
+    """b independent products."""
+    names = ("b", "m", "n", "k")
+    at = {name: loop(name) for name in names}
+    shapes = {"a": (b, m, k), "w": (b, k, n), "y": (b, m, n)}
+    a, w, y = (
+        Access(name, tuple(at[d] for d in dims)) for name, dims in zip("awy", ("bmk", "bkn", "bmn"), strict=True)
+    )
+    loops = tuple(Loop(name, extent) for name, extent in zip(names, (b, m, n, k), strict=True))
+    op = Op(
+        "y", "MatMul", loops, (a, w), y, Call("mul", (Arg(0), Arg(1))), Combiner("sum", "float32"), macs=b * m * n * k
+    )
+    roles = {"a": "input", "w": "input", "y": "activation"}
+    tensors = tuple(Tensor(name, shape, "float32", roles[name]) for name, shape in shapes.items())
+    return Graph("g", tensors, (op,), ("a", "w"), ("y",)), op
+
+
+def test_lanes_stay_idle_rather_than_copy_operands() -> None:
+    """Eight lanes on six products: full lanes would read most operands twice and more."""
+    graph, op = batched(6, 32, 32, 64)
+    rules = LaneRules(machines.resolve("imax3:lanes=8"))
+    plan = plan_stage(graph, op, Request(), rules, Bodies(rules))
+    assert not isinstance(plan, Infeasible)
+    lanes = prod(each.trips for each in plan.loops if each.axis == "lane")
+    assert lanes == 6
+    assert sum(backing_bytes(graph, plan, rules.axes)) <= 1.5 * lane_bound_bytes(graph, op, lanes, 1 << 30)
