@@ -139,8 +139,9 @@ def test_lanes_stay_idle_rather_than_copy_operands() -> None:
     """Eight lanes on six products: full lanes would read most operands twice and more."""
     graph, op = batched(6, 32, 32, 64)
     rules = LaneRules(machines.resolve("imax3:lanes=8"))
-    plan = plan_stage(graph, op, Request(), rules, Bodies(rules))
-    assert not isinstance(plan, Infeasible)
+    plans = plan_stage(graph, op, Request(), rules, Bodies(rules))
+    assert not isinstance(plans, Infeasible)
+    (plan,) = plans
     lanes = prod(each.trips for each in plan.loops if each.axis == "lane")
     assert lanes == 6
     assert sum(backing_bytes(graph, plan, rules.axes)) <= 1.5 * lane_bound_bytes(graph, op, lanes, 1 << 30)
