@@ -25,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -105,23 +106,20 @@ def touched_elements(graph: Graph, op: Op, access: Access) -> int:
     guards = [guard for guard in access.guards if not _is_bound(guard, access, shape) and not _always(guard, op)]
     if guards:
         return _enumerated(op, access, shape, guards)
-    whole = _whole(op)
     found = 1
     for part in components(op, access, shape):
-        found *= 1 if part.gathered else _elements(part, whole)
+        found *= 1 if part.gathered else _elements(part, tuple(op.extents[name] for name in part.loops))
     return found
 
 
-def _elements(part: Component, whole: dict[str, Pieces]) -> int:
-    points = math.prod(int(whole[name].size[0]) for name in part.loops)
-    if points > ENUMERATED and not (len(part.dimensions) == 1 and part.dimensions[0][0].is_affine):  # an upper count
-        return 1
-    return slice_sum(part, whole)
-
-
-def _whole(op: Op) -> dict[str, Pieces]:
+@lru_cache(maxsize=1 << 14)
+def _elements(part: Component, extents: tuple[int, ...]) -> int:
+    """Elements of a component over whole loops; layers of one shape ask once."""
+    if math.prod(extents) > ENUMERATED and not (len(part.dimensions) == 1 and part.dimensions[0][0].is_affine):
+        return 1  # an upper count
     zero = np.zeros(1, np.int64)
-    return {name: Pieces(zero, np.array([extent], np.int64), zero) for name, extent in op.extents.items()}
+    whole = (Pieces(zero, np.array([extent], np.int64), zero) for extent in extents)
+    return slice_sum(part, dict(zip(part.loops, whole, strict=True)))
 
 
 def _is_bound(guard: Index, access: Access, shape: Sequence[int]) -> bool:

@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mapper import dtypes
 from mapper.ir import Graph, Op, Opaque
@@ -162,19 +163,22 @@ def outputs_per_copy(stage: Stage, op: Op) -> int:
 
 
 def _temporal_pieces(stage: Stage, op: Op, names: list[str]) -> int:
-    total = 1
-    for name in names:
-        extent = op.extents[name]
-        pieces = [extent]
-        for tile in (t for t in stage.loops if t.loop == name):
-            if tile.axis is None:
-                pieces = [min(tile.step, size - i * tile.step) for size in pieces for i in range(-(-size // tile.step))]
-                if len(set(pieces)) == 1 and pieces[0] == 1:
-                    break
-            else:
-                pieces = [min(tile.step, size) for size in pieces]
-        total *= len(pieces)
-    return total
+    cuts = {name: tuple((t.step, t.axis is None) for t in stage.loops if t.loop == name) for name in names}
+    return math.prod(_pieces(op.extents[name], cuts[name]) for name in names)
+
+
+@lru_cache(maxsize=1 << 14)
+def _pieces(extent: int, cuts: tuple[tuple[int, bool], ...]) -> int:
+    """Pieces of a loop after its cuts (step, temporal), side-by-side ones counted once."""
+    pieces = [extent]
+    for step, temporal in cuts:
+        if temporal:
+            pieces = [min(step, size - i * step) for size in pieces for i in range(-(-size // step))]
+            if len(set(pieces)) == 1 and pieces[0] == 1:
+                break
+        else:
+            pieces = [min(step, size) for size in pieces]
+    return len(pieces)
 
 
 def _body_hop_bytes(body: KernelMapping, machine: Machine, runs: int) -> int:
