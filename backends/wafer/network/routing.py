@@ -33,6 +33,7 @@ __all__ = ["Bundle", "Mesh", "hottest_words", "route_all"]
 Words = npt.NDArray[np.float64]
 TRIES, MANY = 60, 1200  # ways looked at, and while every one so far is slower than the stages
 ROUNDS = 3  # in which bundles on links slower than the stages are laid again
+PATIENCE = 20_000  # ways beyond `TRIES` that are looked at in all
 _STEPS = ((0, 1), (0, -1), (1, 0), (-1, 0))
 
 
@@ -58,6 +59,7 @@ class Mesh:
     bytes_per_word: float
     target_cycles: float
     boxes: Sequence[Box]
+    patience: int = PATIENCE
     used: npt.NDArray[np.bool_] = field(init=False)
     dead: npt.NDArray[np.bool_] = field(init=False)
     load: Words = field(init=False)
@@ -82,7 +84,9 @@ def route_all(mesh: Mesh, edges: Sequence[Edge]) -> tuple[Bundle, ...] | Infeasi
                               ("a machine with more colours", "a smaller model"))  # fmt: skip
         found[number] = bundles
     for _ in range(ROUNDS):
-        slow = [n for n in order if any(hottest_words(mesh, bundle) > mesh.target_cycles for bundle in found[n])]
+        if mesh.patience <= 0:
+            break
+        slow = [n for n in order if any(_crowded(mesh, bundle) for bundle in found[n])]
         for number in slow:
             _laid_anew(mesh, edges[number], found, number)
     return tuple(bundle for number in range(len(edges)) for bundle in found[number])
@@ -124,13 +128,15 @@ def _bundle(mesh: Mesh, edge: Edge, waiting: Sequence[int | None]) -> Bundle | N
     best: tuple[tuple[float, int, int], Bundle] | None = None
     for target in waiting:
         for number, path in enumerate(_paths(mesh, edge, target)):
-            slow = best is None or best[0][0] > 0.0
+            slow = best is None or (best[0][0] > 0.0 and _own_words(mesh, best[1]) <= mesh.target_cycles)
+            slow &= mesh.patience > 0
+            mesh.patience -= number >= TRIES // len(waiting)
             if number >= (MANY if slow else TRIES) // len(waiting):
                 break
             bundle = _coloured(mesh, _served(mesh, edge, path, target, waiting))
             if bundle is None:
                 continue
-            words = hottest_words(mesh, bundle) + bundle.bytes / mesh.bytes_per_word / path.lanes
+            words = hottest_words(mesh, bundle) + _own_words(mesh, bundle)
             excess = round(max(0.0, words - mesh.target_cycles), 3)
             rank = (excess, -len(bundle.targets), len(bundle.links))
             if best is None or rank < best[0]:
@@ -138,6 +144,16 @@ def _bundle(mesh: Mesh, edge: Edge, waiting: Sequence[int | None]) -> Bundle | N
             if excess == 0.0 and len(waiting) == 1:
                 return bundle
     return best[1] if best else None
+
+
+def _crowded(mesh: Mesh, bundle: Bundle) -> bool:
+    """Do others make a link on the way slower than the stages?"""
+    return _own_words(mesh, bundle) <= mesh.target_cycles < hottest_words(mesh, bundle)
+
+
+def _own_words(mesh: Mesh, bundle: Bundle) -> float:
+    """What the bundle itself adds to a link: where that alone is too much, other ways do not help."""
+    return bundle.bytes / mesh.bytes_per_word / bundle.lanes
 
 
 def _paths(mesh: Mesh, edge: Edge, target: int | None) -> Iterator[Path]:
@@ -221,7 +237,7 @@ def _displaced(places: npt.NDArray[np.int64], bundle: Bundle) -> tuple[npt.NDArr
 
 
 def _charge(mesh: Mesh, bundle: Bundle, share: float) -> None:
-    words = share * bundle.bytes / mesh.bytes_per_word / bundle.lanes
+    words = share * _own_words(mesh, bundle)
     starts = np.array([here for here, _ in bundle.links])
     ends = np.array([there for _, there in bundle.links])
     for direction, step in enumerate(_STEPS):
