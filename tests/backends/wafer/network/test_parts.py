@@ -205,3 +205,18 @@ def test_edges_carry_what_each_reader_needs(residual: Graph) -> None:
         ("c", 2, (None,)),
     ]
     assert flow.off_wafer_bytes == (residual.tensor("x").bytes, residual.tensor("c").bytes)
+
+
+def test_no_lane_of_a_bundle_passes_a_dead_core() -> None:
+    dead = frozenset({(3, 7), (4, 3), (7, 4), (2, 6)})
+    mesh = Mesh(Floor(12, 12, dead), 4, 4.0, 20.0, [Box(0, 0, 4, 4), Box(6, 6, 4, 4)])
+    bundles = route_all(mesh, [Edge("a", 0, (1,), (160,))])
+    assert not isinstance(bundles, Infeasible)
+    routers = {
+        (r + lane * b.stride[0], c + lane * b.stride[1])
+        for b in bundles
+        for lane in range(b.lanes)
+        for link in b.links
+        for r, c in link
+    }
+    assert routers and routers.isdisjoint(dead)
