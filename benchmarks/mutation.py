@@ -66,7 +66,9 @@ GROUPS = {
     ),
     "checker of grids": Group(("mapper/check_kernel.py",), ("tests/test_check_kernel.py",)),
     "checker of rows": Group(("mapper/check_rows.py",), ("tests/test_check_rows.py", "tests/test_check.py")),
-    "checker of contests": Group(("mapper/check_contest.py",), ("tests/test_check_contest.py", "tests/benchmarks/test_campaigns.py")),
+    "checker of contests": Group(
+        ("mapper/check_contest.py",), ("tests/test_check_contest.py", "tests/benchmarks/test_campaigns.py"),
+    ),
     "play": Group(
         ("mapper/simulate.py", "mapper/proof/[hlmrtcv]*.py"), _PLAY,
     ),
