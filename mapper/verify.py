@@ -68,7 +68,9 @@ def simulate_model(mapping: Mapping, source: Path | str, seed: int = 0) -> Verif
     """Counts of the played mapping against its cost; values against the ONNX reference where size permits."""
     priced = cost(mapping)
     if not _small(mapping) or not _available(source):
-        why = "values not run: " + ("the model file is not there" if _small(mapping) else "the model is too large")
+        why = "values not run: " + (
+            f"{source} is not here, name the model with --model" if _small(mapping) else "the model is too large"
+        )
         played = simulate(mapping)
         return Verification(
             mapping.graph.name, ("bytes per memory and link with the cost", why), compare_counts(played, priced)

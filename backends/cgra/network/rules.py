@@ -25,6 +25,7 @@ from mapper.tiling.hierarchy import Hierarchy, Level, SpatialAxis
 from .unroll import Sizes, best_unrolling
 
 MOST_COPIES = 16
+LARGEST_DIRECT = 80  # operations; in larger bodies some value nearly always outlives an II
 SEARCHES: tuple[tuple[Literal["direct", "routed"], Literal["quick", "fast"]], ...] = (
     ("direct", "quick"),
     ("routed", "quick"),
@@ -85,7 +86,8 @@ class GridRules:
         fabric = self.machine.fabric
         bound = binding(static_bounds(dfg, fabric)).ii
         found: list[KernelResult] = []
-        for variant, effort in SEARCHES[:1] if quick else SEARCHES:
+        first = 1 if len(dfg.nodes) > LARGEST_DIRECT and not quick else 0
+        for variant, effort in SEARCHES[first : 1 if quick else None]:
             if found and (found[-1].mapping.ii == bound or effort == "fast"):
                 break
             result = map_kernel(dfg, fabric, KernelRequest(variant, effort, self.seed))
