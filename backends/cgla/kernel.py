@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mapper.dfg import Dfg
+from mapper.errors import CheckFailed
 from mapper.placement import KernelMapping
 from mapper.solver import Limits, Outcome
 
@@ -206,7 +207,7 @@ def _result(search: Search) -> KernelResult:
 
 
 def _refuted_again(search: Search) -> bool:
-    """The refutation once more, with another seed and without presolve."""
+    """The refutation once more, with another seed and without presolve. Raises CheckFailed if that run finds rows."""
     if search.request.effort != "max" or search.interrupted or search.wall_limited:
         return False
     rows = search.rows - 1
@@ -214,7 +215,15 @@ def _refuted_again(search: Search) -> bool:
     wall = None if search.deadline is None else search.deadline - time.monotonic()
     limits = Limits(EFFORT_UNITS["max"], WORKERS, search.request.seed + 7919, wall, presolve=False)
     model = RowModel(search.body, rows, spans, orbits=search.orbits)
-    return ask(model, limits).status == "refuted"
+    return _agreed(ask(model, limits).status, rows, search.body.dfg.name)
+
+
+def _agreed(status: str, rows: int, name: str) -> bool:
+    """Does the second run refute `rows` too? One that finds them says that a run of the solver is wrong."""
+    if status == "found":
+        raise CheckFailed(f"two searches disagree: {rows} rows were refuted by one and found by the other", name,
+                          "this is a fault of mapper or of its solver; please report it with the input")  # fmt: skip
+    return status == "refuted"
 
 
 def _share_holds(search: Search) -> bool:

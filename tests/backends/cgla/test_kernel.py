@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mapper.backends.cgla.kernel import DoesNotFit, KernelRequest, KernelResult, map_kernel
+from mapper.backends.cgla.kernel import DoesNotFit, KernelRequest, KernelResult, _agreed, map_kernel
 from mapper.backends.cgla.loops import solve_kernel
 from mapper.backends.cgla.replicas import copied, replicas
 from mapper.backends.cgla.solution import solution_json
 from mapper.check_rows import check_rows, hops, lmm_share_ok, rows_used
 from mapper.dfg import Dfg, Edge, MemoryUse, Node, Region
+from mapper.errors import CheckFailed
 from mapper.index import loop
 from mapper.ir import Access, Graph, Loop, Op, Tensor
 from mapper.kernels.body import main_body
@@ -184,3 +185,9 @@ def test_a_body_that_only_writes_a_constant(copies: int) -> None:
     kinds = [(node.kind, node.op, len(set(node.host))) for node in result.mapping.dfg.nodes]
     assert kinds == [("exe", "or", 1), ("store", "store", 0)] * copies
     assert result.rows == -(-(copies + 2) // 4)  # two units of row 0 hold the loop counters
+
+
+def test_two_runs_that_disagree_are_an_error() -> None:
+    assert _agreed("refuted", 7, "body") and not _agreed("unknown", 7, "body")
+    with pytest.raises(CheckFailed, match="two searches disagree: 7 rows were refuted by one and found by the other"):
+        _agreed("found", 7, "body")
