@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -312,7 +313,21 @@ def main(arguments: list[str] | None = None) -> None:
         code = _fault(
             f"{type(error).__name__}: {clean(str(error), 300)} (internal): a fault of mapper; -vv shows where", 1
         )
-    sys.exit(code or 0)
+    _leave(code or 0)
+
+
+def _leave(code: int) -> None:
+    """Exit with `code`.
+
+    An interrupted run skips the interpreter's shutdown: CPython would end it by SIGINT, although the interrupt was
+    handled, if that had passed through source given to `exec` (as dataclasses do while modules are imported).
+    """
+    if code != INTERRUPTED:
+        sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def _fault(message: str, code: int) -> int:
