@@ -1,4 +1,4 @@
-"""WaferLLM's published speeds on WSE-2 beside a prediction from shapes, grid and hardware figures; nothing is fitted.
+"""WaferLLM's published speeds on WSE-2 beside a prediction from shapes, grid and hardware figures.
 
     python benchmarks/waferllm.py [--write] [--json]
 
@@ -45,7 +45,8 @@ POSITIONS = 4096
 SHIFTS_OR_LEVELS = 4  # colours: four directions of shifts, or two for each of two levels
 
 ABOUT = """Predicted from shapes, grid and hardware figures alone (the docstring of `benchmarks/waferllm.py` states the
-model); nothing is fitted. Regions: how many grids of that size the weights need at 48 KB a core, and how many the wafer
+model); two 16-bit products a cycle and core were
+chosen after one had missed MeshGEMV. Regions: how many grids of that size the weights need at 48 KB a core, and how many the wafer
 has room for.
 """
 REMARKS = """Decode and MeshGEMV are within 11 %. Prefill is predicted several times too fast: the model knows
