@@ -45,9 +45,8 @@ POSITIONS = 4096
 SHIFTS_OR_LEVELS = 4  # colours: four directions of shifts, or two for each of two levels
 
 ABOUT = """Predicted from shapes, grid and hardware figures alone (the docstring of `benchmarks/waferllm.py` states the
-model); two 16-bit products a cycle and core were
-chosen after one had missed MeshGEMV. Regions: how many grids of that size the weights need at 48 KB a core, and how many the wafer
-has room for.
+model); two 16-bit products a cycle and core were chosen after one had missed MeshGEMV.
+Regions: how many grids of that size the weights need at 48 KB a core, and how many the wafer has room for.
 """
 REMARKS = """Decode and MeshGEMV are within 11 %. Prefill is predicted several times too fast: the model knows
 arithmetic, words on links and hand-over between neighbours, at two multiply-accumulates a cycle; what it costs to start
