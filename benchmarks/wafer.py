@@ -25,6 +25,7 @@ from typing import Any
 from mapper.backends.wafer.contest import ContestRequest, ContestResult, place_contest
 from mapper.backends.wafer.solution import solution_json
 from mapper.check_contest import check_contest, score_contest
+from mapper.frontends import kgraph
 from mapper.frontends.kgraph import load
 from mapper.kgraph import KernelGraph, PlacedKernel, Weights
 
@@ -45,9 +46,16 @@ class Row:
 def instances(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
-        inside = [p for p in path.iterdir() if p.suffix in (".json", ".kgraph")] if path.is_dir() else [path]
-        found += sorted(inside)
+        found += sorted(file for file in path.iterdir() if _is_instance(file)) if path.is_dir() else [path]
     return found
+
+
+def _is_instance(file: Path) -> bool:
+    """Solutions and tables may lie beside the instances of a folder."""
+    if file.suffix not in (".json", ".kgraph"):
+        return False
+    with file.open("rb") as stream:
+        return kgraph.recognises(file, stream.read(4096))
 
 
 def published(path: Path) -> dict[str, Any]:

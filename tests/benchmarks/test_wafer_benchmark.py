@@ -45,3 +45,8 @@ def test_exit_code_and_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str], 
     assert row["ours"]["legal"] and row["reference"]["score"] == best
     assert row["ours"]["time"] + row["ours"]["wirelength"] == row["ours"]["score"] == row["ours"]["unit_score"]
     assert row["ours"]["score_bound"] <= row["ours"]["score"]
+
+
+def test_solutions_beside_instances_are_no_instances(tmp_path: Path) -> None:
+    (folder(tmp_path, 1.0) / "solution_t.json").write_text('{"kernels": []}')
+    assert [path.name for path in benchmark().instances([tmp_path])] == ["t.json"]
