@@ -12,13 +12,14 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import TypeVar
 
 from mapper.codec import CodecError, decode, encode
+from mapper.errors import InputError
+from mapper.outputs import write_file
 
 __all__ = ["code_digest", "keep", "recall"]
 
@@ -46,28 +47,34 @@ def keep(question: str, answer: object) -> None:
         return
     content = encode(answer)
     text = json.dumps({"question": question, "digest": _digest(content), "answer": content}, sort_keys=True)
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            file.write(text)
-        Path(file.name).replace(path)
+    with contextlib.suppress(InputError):
+        write_file(path, text)
 
 
 @cache
 def code_digest(package: str) -> str:
     """A hash of the sources of mapper and of `package`, and of the solver's version: what an answer may depend on."""
-    folders = [folder for name in ("mapper", package) for folder in import_module(name).__path__]
-    files = sorted({path.resolve() for folder in folders for path in Path(folder).rglob("*.py")})
+    files = sorted({path.resolve() for name in ("mapper", package) for path in _sources(name)})
     content = b"".join(path.read_bytes() for path in files)
     return hashlib.sha256(content + metadata.version("ortools").encode()).hexdigest()
+
+
+def _sources(name: str) -> list[Path]:
+    """The source files of a package, or the one of a module."""
+    module = import_module(name)
+    if not hasattr(module, "__path__"):
+        return [Path(str(module.__file__))]
+    return [path for folder in module.__path__ for path in Path(folder).rglob("*.py")]
 
 
 def _path(question: str) -> Path | None:
     name = os.environ.get(VARIABLE, "")
     if name == "off":
         return None
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(name) if name else Path(base) / "mapper"
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if not name and not os.path.isabs(home):  # nobody's home: keep nothing
+        return None
+    folder = Path(name) if name else Path(home) / "mapper"
     key = hashlib.sha256(question.encode()).hexdigest()
     return folder / key[:2] / f"{key}.json"
 

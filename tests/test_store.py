@@ -27,6 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_answer_comes_back_for_its_question_only(folder: Path) -> None:
     keep("how many", Answer(3, ("a",)))
     assert recall(Answer, "how many") == Answer(3, ("a",))
+    assert [path.suffix for path in folder.rglob("*") if path.is_file()] == [".json"]
     assert recall(Answer, "how many more") is None
 
 
@@ -49,6 +50,16 @@ def test_off_and_folders_that_cannot_be_made(folder: Path, monkeypatch: pytest.M
 
 def test_the_code_is_part_of_the_question() -> None:
     assert code_digest("mapper.backends.cgra") != code_digest("mapper.backends.cgla")
+
+
+def test_a_module_and_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert code_digest("mapper.store") == code_digest("mapper")
+    for name in ("MAPPER_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    monkeypatch.chdir(tmp_path)
+    keep("how many", Answer(3))
+    assert recall(Answer, "how many") is None and not list(tmp_path.iterdir())
 
 
 def test_a_second_run_searches_nothing_and_gives_the_same_mapping(
