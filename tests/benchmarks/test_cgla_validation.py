@@ -1,23 +1,15 @@
 """The model of the row array against published figures: what is demanded holds, and other sections of the page stay."""
 
-import importlib.util
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
-def command() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("cgla_validation", ROOT / "benchmarks" / "cgla_validation.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def command(benchmark_named: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_named("cgla_validation")
 
 
 def test_the_published_launches_and_cycles_are_counted_again(command: ModuleType) -> None:

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
 ARCH = {"pe": [16, 16], "rf_bytes_per_pe": 512, "glb_KB": 128, "batch": 16}
 
 
 @pytest.fixture(scope="module")
-def eyeriss() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("eyeriss", ROOT / "benchmarks" / "eyeriss.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["eyeriss"] = module
-    spec.loader.exec_module(module)
-    return module
+def eyeriss(benchmark_named: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_named("eyeriss")
 
 
 def anchors(rows: dict[str, list[float]], buffer_mb: float = 37.4) -> dict[str, Any]:

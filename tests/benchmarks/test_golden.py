@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
 from mapper import registry
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
-def golden() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("golden_benchmark", ROOT / "benchmarks" / "golden.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def golden(benchmark_named: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_named("golden")
 
 
 def test_every_small_model_on_every_target_is_kept(golden: ModuleType) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import fcntl
-import importlib.util
 import os
 import random
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,16 +14,10 @@ import pytest
 
 from mapper import outputs, signals
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
-def campaign() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("interruption", ROOT / "benchmarks" / "interruption.py")
-    assert spec is not None and spec.loader is not None
-    module = sys.modules["interruption"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def campaign(benchmark_named: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_named("interruption")
 
 
 def test_a_writer_killed_at_any_line_leaves_the_older_set_or_the_new_one(campaign: ModuleType) -> None:

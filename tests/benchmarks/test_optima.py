@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
-FILE = Path(__file__).parents[2] / "benchmarks" / "optima.py"
-
 
 @pytest.fixture(scope="module")
-def optima() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("optima", FILE)
-    assert spec and spec.loader
-    module = sys.modules["optima"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def optima(benchmark_named: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_named("optima")
 
 
 def test_the_engine_equals_brute_force_on_odd_shapes(optima: ModuleType) -> None:

@@ -1,8 +1,7 @@
 """The table's command: rows in the promised form, and exit status 5 when a kernel falls short of its reference."""
 
-import importlib.util
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -13,13 +12,8 @@ HEADER = "name,vendor_rows,vendor_own_rows,best_known_rows,best_known_share_rows
 
 
 @pytest.fixture(scope="module")
-def command() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("benchmark_cgla", ROOT / "benchmarks" / "cgla.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def command(benchmark_named: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_named("cgla")
 
 
 def folder_with(tmp_path: Path, line: str) -> Path:
