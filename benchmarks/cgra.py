@@ -81,10 +81,14 @@ def kernels(paths: Sequence[Path]) -> Iterator[Path]:
         if path.is_file():
             yield path
         else:
-            for file in sorted(path.glob("*.json")):
-                with file.open("rb") as stream:
-                    if frontend.recognises(file, stream.read(4096)):
-                        yield file
+            yield from (file for file in sorted(path.glob("*.json")) if _is_kernel(file))
+
+
+def _is_kernel(file: Path) -> bool:
+    """Solutions, which have an II, may lie beside the kernels of a folder."""
+    with file.open("rb") as stream:
+        head = stream.read(4096)
+    return frontend.recognises(file, head) and b'"ii"' not in head
 
 
 def references(kernel: Path) -> dict[tuple[str, str], Reference]:
