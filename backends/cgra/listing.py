@@ -15,6 +15,7 @@ If some operation finds no place, a larger II is tried: it leaves more free slot
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,7 +27,7 @@ from mapper.dfg import Dfg
 from mapper.machine import Fabric
 
 from .formulation import Schedule
-from .problem import Operation, Problem, direct_problem, routed_problem
+from .problem import Operation, Problem, Read, direct_problem, routed_problem
 from .registers import Life, most_alive
 
 __all__ = ["listed"]
@@ -67,6 +68,8 @@ class Table:
     ports: dict[tuple[int, int], int] = field(default_factory=dict)
     reads: dict[tuple[int, int, int], int] = field(default_factory=dict)  # (source, reader, distance) -> copy
     journal: list[Callable[[], object]] = field(default_factory=list)
+    on_pe: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    of_value: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     @cached_property
     def group_of(self) -> dict[int, int]:
@@ -83,6 +86,10 @@ class Table:
         table[key] = value
         self.journal.append(lambda: table.pop(key) if before is None else table.__setitem__(key, before))
 
+    def load(self, pe: int) -> int:
+        """Slots that are taken on a PE."""
+        return sum(self.copies[number].latency for number in self.on_pe[pe])
+
     # ---------------------------------------------------------------- executing
 
     def execute(self, copy: Copy, memory: bool) -> int | None:
@@ -91,8 +98,7 @@ class Table:
         if copy.latency > self.ii or any(slot in self.busy or self.held.get(slot) for slot in slots):
             return None
         number, mark = len(self.copies), len(self.journal)
-        self.copies.append(copy)
-        self.journal.append(self.copies.pop)
+        self._append(copy)
         for slot in slots:
             self._set(self.busy, slot, number)
         self._keep_unread(copy)
@@ -101,12 +107,18 @@ class Table:
             return None
         return number
 
+    def _append(self, copy: Copy) -> None:
+        for numbers in (self.on_pe[copy.pe], self.of_value[copy.value]):
+            numbers.append(len(self.copies))
+            self.journal.append(numbers.pop)
+        self.copies.append(copy)
+        self.journal.append(self.copies.pop)
+
     def _keep_unread(self, copy: Copy) -> None:
         """What is still to be read must outlast an operation that writes the output register after it."""
-        for number, readers in list(self.unread.items()) if self.careful else ():
-            kept = self.copies[number]
-            span = min(copy.cycle - kept.cycle, self.ii)
-            if readers and kept.pe == copy.pe and span > self.waits.get(number, 0):
+        for number in self.on_pe[copy.pe] if self.careful else ():
+            span = min(copy.cycle - self.copies[number].cycle, self.ii)
+            if self.unread.get(number) and span > self.waits.get(number, 0):
                 self._set(self.waits, number, span)
 
     def _take_port(self, copy: Copy) -> bool:
@@ -146,7 +158,7 @@ class Table:
 
     def _registers_fit(self, pe: int) -> bool:
         """Values that outlive the output register are arcs; no slot may see more of them than there are registers."""
-        arcs = [self._life(number) for number in self.waits if self.copies[number].pe == pe]
+        arcs = [self._life(number) for number in self.on_pe[pe] if number in self.waits]
         needed = [arc for arc in arcs if arc is not None]
         return most_alive(needed, self.ii) <= self.problem.fabric.registers
 
@@ -161,14 +173,14 @@ class Table:
 
     def route(self, value: int, pe: int, cycle: int, far: Sequence[Sequence[int]]) -> int | None:
         """The copy of `value` that PE `pe` reads at `cycle`, with MOVEs placed for it; None without a trace."""
-        known = [n for n, copy in enumerate(self.copies) if copy.value == value]
-        for number in sorted(known, key=lambda n: (far[self.copies[n].pe][pe], -self.copies[n].cycle)):
+        known = sorted(self.of_value[value], key=lambda n: (far[self.copies[n].pe][pe], -self.copies[n].cycle))
+        for number in known:
             if self.read(number, pe, cycle):
                 return number
         if not self.moves:
             return None
         steps = [STEPS]
-        for number in sorted(known, key=lambda n: (far[self.copies[n].pe][pe], -self.copies[n].cycle)):
+        for number in known:
             found = self._moved(number, pe, cycle, far, far[self.copies[number].pe][pe] + 1, steps)
             if found is not None:
                 return found
@@ -214,11 +226,20 @@ class _Order:
     problem: Problem
 
     @cached_property
+    def reads_of(self) -> list[list[Read]]:
+        """What each operation reads and who reads it."""
+        found: list[list[Read]] = [[] for _ in self.problem.operations]
+        for read in self.problem.reads:
+            for number in {read.reader, read.sources[0]}:
+                found[number].append(read)
+        return found
+
+    @cached_property
     def height(self) -> list[int]:
         """Longest way from each operation to the end of the iteration, in cycles."""
         found = [0] * len(self.problem.operations)
         for number in reversed(self.topological):
-            after = [found[r.reader] for r in self.problem.reads if r.sources[0] == number and r.distance == 0]
+            after = [found[r.reader] for r in self.reads_of[number] if r.sources[0] == number and r.distance == 0]
             found[number] = self.problem.operations[number].least_latency_cycles + max(after, default=0)
         return found
 
@@ -315,7 +336,7 @@ def _areas(fabric: Fabric, problem: Problem, ii: int) -> Iterator[frozenset[int]
 
 def _placed(table: Table, order: _Order, rank: Sequence[int]) -> bool:
     """Every operation in its turn, of those that may run the one of least rank; False at the first without a place."""
-    waiting = {n: sum(r.reader == n and r.distance == 0 for r in order.problem.reads) for n in order.topological}
+    waiting = {n: sum(r.reader == n and r.distance == 0 for r in order.reads_of[n]) for n in order.topological}
     ready = sorted((n for n, count in waiting.items() if not count), key=lambda n: rank[n])
     where: dict[int, int] = {}
     while ready:
@@ -324,7 +345,7 @@ def _placed(table: Table, order: _Order, rank: Sequence[int]) -> bool:
         if copy is None:
             return False
         where[number] = copy
-        for read in order.problem.reads:
+        for read in order.reads_of[number]:
             if read.sources[0] == number and read.distance == 0:
                 waiting[read.reader] -= 1
                 if not waiting[read.reader]:
@@ -335,8 +356,8 @@ def _placed(table: Table, order: _Order, rank: Sequence[int]) -> bool:
 
 def _place(table: Table, order: _Order, number: int, where: dict[int, int]) -> int | None:
     """The earliest cycle, nearest PE first."""
-    takes = [r for r in order.problem.reads if r.reader == number and r.sources[0] in where]
-    gives = [r for r in order.problem.reads if r.sources[0] == number and r.reader in where]
+    takes = [r for r in order.reads_of[number] if r.reader == number and r.sources[0] in where]
+    gives = [r for r in order.reads_of[number] if r.sources[0] == number and r.reader in where]
     copies = [(table.copies[where[r.sources[0]]], r.distance) for r in takes]
     ends = [copy.pe for copy, _ in copies] + [table.copies[where[r.reader]].pe for r in gives]
     first = max([0, *(copy.cycle + copy.latency - distance * table.ii for copy, distance in copies)])
@@ -352,11 +373,8 @@ def _place(table: Table, order: _Order, number: int, where: dict[int, int]) -> i
 
 def _near(table: Table, order: _Order, number: int, ends: Sequence[int]) -> list[int]:
     """PEs that run the operation, those closest to where its values come from and go to first, idle ones before."""
-    load = [0] * order.problem.fabric.size
-    for pe, _ in table.busy:
-        load[pe] += 1
     pes = table.inside.intersection(order.problem.operations[number].pes)
-    return sorted(pes, key=lambda pe: (sum(order.far[end][pe] for end in ends), load[pe], pe))[:NEAR]
+    return sorted(pes, key=lambda pe: (sum(order.far[end][pe] for end in ends), table.load(pe), pe))[:NEAR]
 
 
 def _latency(operation: Operation, pe: int) -> int:
@@ -369,7 +387,7 @@ def _settle(table: Table, order: _Order, number: int, copy: Copy, where: dict[in
     found = table.execute(copy, order.problem.operations[number].memory)
     if found is None:
         return None
-    for read in order.problem.reads:
+    for read in order.reads_of[number]:
         source, reader = read.sources[0], read.reader
         if reader == number and (source in where or source == number):
             taken = table.route(source, copy.pe, copy.cycle + read.distance * table.ii, order.far)
@@ -384,7 +402,7 @@ def _settle(table: Table, order: _Order, number: int, copy: Copy, where: dict[in
         table._set(table.reads, (source, reader, read.distance), taken)
         if reader == number and source in where:
             table._set(table.unread, where[source], table.unread[where[source]] - 1)
-    readers = sum(r.sources[0] == number and r.reader not in where and r.reader != number for r in order.problem.reads)
+    readers = sum(r.reader not in where and r.reader != number for r in order.reads_of[number])
     table._set(table.unread, found, readers)
     return found
 
