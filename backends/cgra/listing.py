@@ -28,7 +28,7 @@ from mapper.machine import Fabric
 
 from .formulation import Schedule
 from .problem import Operation, Problem, Read, direct_problem, routed_problem
-from .registers import Life, most_alive
+from .registers import Life, colouring
 
 __all__ = ["listed"]
 
@@ -36,6 +36,7 @@ PLACES = 400  # (cycle, PE) pairs looked at for an operation, earliest cycles fi
 NEAR = 24  # PEs looked at for an operation
 TIMES = 5  # cycles tried for a MOVE on one PE
 STEPS = 160  # MOVEs tried for one route
+COLOURING = 100  # steps of a search for registers
 GROWTH = 1.12  # of II from one attempt to the next
 LAST = 16  # IIs tried before giving up
 
@@ -157,10 +158,11 @@ class Table:
         return False
 
     def _registers_fit(self, pe: int) -> bool:
-        """Values that outlive the output register are arcs; no slot may see more of them than there are registers."""
+        """Values that outlive the output register are arcs on the circle of slots; the registers must colour them."""
         arcs = [self._life(number) for number in self.on_pe[pe] if number in self.waits]
         needed = [arc for arc in arcs if arc is not None]
-        return most_alive(needed, self.ii) <= self.problem.fabric.registers
+        registers = self.problem.fabric.registers
+        return len(needed) <= registers or colouring(needed, self.ii, registers, COLOURING) is not None
 
     def _life(self, number: int) -> Life | None:
         copy, span = self.copies[number], self.waits[number]
@@ -181,7 +183,9 @@ class Table:
             return None
         steps = [STEPS]
         for number in known:
-            found = self._moved(number, pe, cycle, far, far[self.copies[number].pe][pe] + 1, steps)
+            copy = self.copies[number]
+            most = far[copy.pe][pe] + 1 + (cycle - copy.cycle) // self.ii
+            found = self._moved(number, pe, cycle, far, most, steps)
             if found is not None:
                 return found
         return None
@@ -189,13 +193,15 @@ class Table:
     def _moved(
         self, number: int, pe: int, cycle: int, far: Sequence[Sequence[int]], left: int, steps: list[int]
     ) -> int | None:
-        """Copy the value on, at most `left` times, until PE `pe` can read it."""
+        """Copy the value on, at most `left` times, until PE `pe` can read it: each copy lives up to II cycles."""
         copy = self.copies[number]
         reach = [p for p in (copy.pe, *self.problem.fabric.neighbours[copy.pe]) if p in self.inside]
         for there in sorted(reach, key=lambda other: (far[other][pe], other)):
             if far[there][pe] > left:
                 continue
             for when in self._cycles(copy, there, cycle, far[there][pe]):
+                if cycle - when > left * self.ii:
+                    continue
                 if steps[0] <= 0:
                     return None
                 steps[0] -= 1
