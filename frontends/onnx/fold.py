@@ -17,7 +17,7 @@ from onnx.reference import ReferenceEvaluator
 from mapper import dtypes
 
 from .context import KNOWN_BYTES, Context
-from .evaluator import corrections
+from .corrections import corrections
 from .node import Array, Node
 
 __all__ = ["fold"]

@@ -14,7 +14,7 @@ from dataclasses import replace
 from mapper import dtypes
 from mapper.index import Gathered, Index
 from mapper.ir import Access, AnyOp, Graph, Op
-from mapper.scalar import Arg, Cast, Const, Scalar, evaluate, parts, substitute
+from mapper.scalar import Arg, Cast, Const, Counter, Scalar, evaluate, parts, substitute
 
 from .types import dimension_loops, type_of
 
@@ -62,12 +62,16 @@ def _is_plain(op: Op) -> bool:
 
 
 def _widens(graph: Graph, op: Op) -> bool:
-    """A conversion to a wider type, element by element of its first read; other reads are scales of fewer loops."""
+    """A conversion to a wider type, element by element of its first read; other reads are scales of fewer loops.
+
+    A body that asks where it is (a triangle of a matrix) would ask its readers' loops instead."""
     out, main = graph.tensor(op.write.tensor), op.reads[0]
     narrow = graph.tensor(main.tensor)
     if dtypes.BITS[out.dtype] <= dtypes.BITS[narrow.dtype] or out.elements != narrow.elements:
         return False
     body = list(parts(op.body))
+    if any(isinstance(part, Counter) for part in body):
+        return False
     few = all(read.loops < main.loops for read in op.reads[1:])
     return few and len(body) <= LARGEST_BODY and any(isinstance(part, Cast) for part in body)
 
