@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import networkx as nx
+
 from .rules import COLUMNS, Body
 
 Distances = Mapping[int, Mapping[int, int]]  # node -> reachable node -> longest distance
@@ -21,7 +23,7 @@ Distances = Mapping[int, Mapping[int, int]]  # node -> reachable node -> longest
 
 @dataclass(frozen=True)
 class Bounds:
-    """Row bounds of one body, all valid for every legal placement."""
+    """Row bounds of one body, all valid for every legal placement; they need a body without a `knot`."""
 
     body: Body
 
@@ -32,6 +34,18 @@ class Bounds:
         arcs = [(r.value, r.user, body.least_distance(r)) for r in body.reads]
         arcs += [(s, u, 0) for u in body.ids for s in body.sources[u] if body.kind(s) == "cex"]
         return tuple(arcs)
+
+    @cached_property
+    def knot(self) -> tuple[int, int] | None:
+        """A value and its user that would have to be in one row and in different ones; there are no rows then.
+
+        Groups share a row, so a row distance inside a cycle of groups can never be kept: a load whose value goes into
+        the store of its own region, say.
+        """
+        group = self.body.group_of
+        flow = nx.DiGraph((group[source], group[user]) for source, user, _ in self.arcs)
+        tied = {member: i for i, part in enumerate(nx.strongly_connected_components(flow)) for member in part}
+        return next(((s, u) for s, u, distance in self.arcs if distance > 0 and tied[group[s]] == tied[group[u]]), None)
 
     @cached_property
     def heads(self) -> Mapping[int, int]:

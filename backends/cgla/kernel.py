@@ -101,6 +101,10 @@ def _obstacle(body: Body, bounds: Bounds, request: KernelRequest) -> DoesNotFit 
     if carried is not None:
         resource = f"iterations that edge {carried.src}->{carried.dst} may cross"
         return DoesNotFit(resource, carried.distance, 0, "rows are one-way: only a self-update carries a value")
+    if bounds.knot is not None:
+        source, user = bounds.knot
+        resource = f"rows that hold both {source} and {user}, which reads its result"
+        return DoesNotFit(resource, 1, 0, "a region that is stored to stays in one row: store to another region")
     if bounds.rows > request.rows_limit:
         return DoesNotFit("rows", bounds.rows, request.rows_limit, "split the loop body")
     return None

@@ -90,20 +90,44 @@ def _placements(body: Dfg, rows: int) -> Iterator[Seats]:
 
 
 def _candidates(body: Dfg, rows: int, node: int, seats: Seats) -> Iterator[Seat]:
-    """Free slots of the node's kind that are not above a source and share the unit of a condition."""
+    """Free slots of the node's kind that are below its sources and share the unit of a condition."""
     sources = _sources(body, node)
-    first = max((seats[s][0] for s in sources), default=0)
+    first = max((seats[s][0] + _rows_between(body, s, node) for s in sources), default=0)
     only = _row_of_region(body, node, seats)
     taken = set(seats.values()) | {(0, column, "exe") for column in range(body.loop_levels)}
     for row in range(first, rows):
         if only not in (None, row):
             continue
-        for column in range(4):
+        for column in _columns(body, row, seats):
             if any(body[s].kind == "cex" and seats[s][:2] != (row, column) for s in sources):
                 continue
             for slot in SLOTS[body[node].kind]:
                 if (row, column, slot) not in taken:
                     yield row, column, slot
+
+
+def _rows_between(body: Dfg, source: int, node: int) -> int:
+    """Rows that a value passes at least: none from a condition, into a store, or into an exe that may be folded."""
+    users = _users(body, node)
+    folds = body[node].kind == "exe" and len(users) == 1 and body[next(iter(users))].kind == "store"
+    return 0 if body[source].kind == "cex" or body[node].kind == "store" or folds else 1
+
+
+def _columns(body: Dfg, row: int, seats: Seats) -> Iterator[int]:
+    """Columns of a row to try: all in use, and one of each kind of the others.
+
+    The rules tie columns of one row only, and know of each which one it is paired with; so two columns that are free,
+    as their partners are, and alike in what the loop counters occupy, lead to the same placements.
+    """
+    used = {column for r, column, _ in seats.values() if r == row}
+    shut = set(range(body.loop_levels)) if row == 0 else set()
+    kinds = set()
+    for column in range(4):
+        partner = column ^ 1
+        kind = (column if {column, partner} & used else None, column in shut, partner in shut)
+        if kind not in kinds:
+            kinds.add(kind)
+            yield column
 
 
 def _row_of_region(body: Dfg, node: int, seats: Seats) -> int | None:

@@ -10,6 +10,7 @@ from onnx.reference import ReferenceEvaluator
 
 from mapper.ir import Opaque
 
+from .corrections import corrections
 from .node import Array
 
 __all__ = ["run_opaque"]
@@ -27,5 +28,5 @@ def run_opaque(op: Opaque, values: Sequence[Array]) -> list[Array]:
             graph.node[0].output[position] = name = f"o{position}"
         graph.output.add(name=name)
     with np.errstate(all="ignore"):
-        found = ReferenceEvaluator(model).run(None, dict(zip(present, values, strict=True)))
+        found = ReferenceEvaluator(model, new_ops=corrections(model)).run(None, dict(zip(present, values, strict=True)))
     return [np.asarray(value) for value in found]

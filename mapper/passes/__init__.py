@@ -9,16 +9,26 @@ from mapper.ir import Graph
 
 from .account import account
 from .dead import remove_dead
+from .empty import settle_empty
 from .forward import forward_reads
 from .fuse import fuse_elementwise
 from .prepare import prepare
 from .scale import fold_scales
 
-__all__ = ["account", "fold_scales", "forward_reads", "fuse_elementwise", "optimise", "prepare", "remove_dead"]
+__all__ = [
+    "account",
+    "fold_scales",
+    "forward_reads",
+    "fuse_elementwise",
+    "optimise",
+    "prepare",
+    "remove_dead",
+    "settle_empty",
+]
 
 
 def optimise(graph: Graph) -> Graph:
-    """Drops dead code, reads through copies, prepares weight-only work, fuses elementwise chains, folds scales."""
-    graph = prepare(forward_reads(remove_dead(graph)))
+    """Drops empty and dead work, reads through copies, prepares what weights decide, fuses chains, folds scales."""
+    graph = prepare(forward_reads(remove_dead(settle_empty(graph))))
     graph = fold_scales(fuse_elementwise(graph))
     return account(remove_dead(graph))

@@ -191,3 +191,15 @@ def test_two_runs_that_disagree_are_an_error() -> None:
     assert _agreed("refuted", 7, "body") and not _agreed("unknown", 7, "body")
     with pytest.raises(CheckFailed, match="two searches disagree: 7 rows were refuted by one and found by the other"):
         _agreed("found", 7, "body")
+
+
+def test_an_update_in_place_is_refused_at_once() -> None:
+    """A stored region stays in one row, so its load cannot feed its store; bounds once grew without end on it."""
+    load, store = (Node(i, op, kind, memory=MemoryUse(0, descriptor=0, data=data))
+                   for i, op, kind, data in ((0, "LDR", "load", None), (3, "STR", "store", 2)))  # fmt: skip
+    nodes = (load, Node(1, "ADD", "exe"), Node(2, "ADD", "exe"), store)
+    body = Dfg("in place", nodes, (Edge(0, 1, 0, 0), Edge(1, 2, 0, 0), Edge(2, 3, 0, 0)), (Region(0),))
+    verdict = map_kernel(body, FAST)
+    assert isinstance(verdict, DoesNotFit)
+    assert verdict.resource == "rows that hold both 0 and 1, which reads its result"
+    assert "another region" in verdict.hint
