@@ -1,6 +1,7 @@
 """Places a contest graph: the time target is part of the search.
 
-1. *Strips* (:mod:`.strips`) over a ladder of targets from the area bound upward: legal placements in seconds.
+1. *Strips* (:mod:`.strips`) and *wraps* (:mod:`.wraps`) over a ladder of targets from the area bound upward, and again
+   between the rungs beside the best ones: legal placements in seconds.
 2. Where adapters cost, strips again with kernels held to common protocols (:mod:`.protocols`).
 3. *Annealing* over slicing trees (:mod:`.slicing`) from the most promising strips, the target free to move a little.
 4. *Compaction* (:mod:`.compaction`) of the best few: rectangles slide to where the wires are shortest.
@@ -29,9 +30,10 @@ from .kernels import Arguments
 from .neighbourhoods import reopen, windows
 from .shapes import Split
 from .solution import Score, levelled, placed, rectangle, score
-from .strips import Plan, StripLimits, place_strips, topological_order
+from .strips import Plan, Snake, StripLimits, snake_plan, topological_order
 from .targets import Sizing, free_sizing, protocol_sizing, targets
 from .trees import Box
+from .wraps import wrapped_plan
 
 __all__ = ["ContestRequest", "ContestResult", "place_contest"]
 
@@ -131,7 +133,9 @@ def _shown(request: ContestRequest, bounds: Bounds, tries: Sequence[_Try]) -> li
 
 
 def _ranked(tries: Sequence[_Try]) -> list[_Try]:
-    return sorted(tries, key=lambda t: (t.score.total, t.sizing.target))
+    """Best first; of equal placements the one of the least target stands for all."""
+    ranked = sorted(tries, key=lambda t: (t.score.total, t.sizing.target))
+    return list({t.places: t for t in reversed(ranked)}.values())[::-1]
 
 
 def _sized(graph: KernelGraph, sizing: Sizing, plan: Plan) -> _Try:
@@ -160,20 +164,38 @@ def _levelled(graph: KernelGraph, plan: Plan, chosen: Sequence[_Choice]) -> tupl
 
 
 def _strips(graph: KernelGraph, sizing: Sizing) -> _Try | None:
-    plan = place_strips(graph, sizing.menus, StripLimits())
-    return None if plan is None else _sized(graph, sizing, plan)
+    """The better one of strips and wrap."""
+    snake = Snake(graph, sizing.menus, StripLimits())
+    plans = [plan for plan in (snake_plan(snake), wrapped_plan(snake)) if plan is not None]
+    return min((_sized(graph, sizing, plan) for plan in plans), key=lambda t: t.score.total, default=None)
 
 
 def _strip_tries(graph: KernelGraph, bounds: Bounds, request: ContestRequest) -> list[_Try]:
-    """Strips over the ladder until the time alone costs more than the best score, or nothing got better for long."""
+    """Strips over the ladder until the time alone costs more than the best score, or nothing got better for long; then
+    between the best rungs and their neighbours."""
     tries: list[_Try] = []
+    rungs: list[Fraction] = []
     for target in targets(graph, bounds.time):
         if tries and (request.over or _is_over(graph, tries, target)):
             break
+        rungs.append(target)
         found = _strips(graph, free_sizing(graph, target))
         if found is not None:
             tries.append(found)
+    if request.effort != "fast":
+        for target in _between(rungs, [t.sizing.target for t in _ranked(tries)[:_REFINED]]):
+            if request.over:
+                break
+            found = _strips(graph, free_sizing(graph, target))
+            if found is not None:
+                tries.append(found)
     return _ranked(tries)
+
+
+def _between(rungs: Sequence[Fraction], best: Sequence[Fraction]) -> list[Fraction]:
+    """Targets that cut the gaps on both sides of the best rungs into quarters."""
+    gaps = [(a, b) for a, b in zip(rungs, rungs[1:], strict=False) if a in best or b in best]
+    return sorted({Fraction(int(a + (b - a) * n / 4)) for a, b in gaps for n in (1, 2, 3)} - set(rungs))
 
 
 def _is_over(graph: KernelGraph, tries: Sequence[_Try], target: Fraction) -> bool:
@@ -182,6 +204,7 @@ def _is_over(graph: KernelGraph, tries: Sequence[_Try], target: Fraction) -> boo
     return stale or graph.weights.time * target >= best
 
 
+_REFINED = 2  # rungs of the ladder around which more targets are tried
 _FINALISTS = 4  # placements that are compacted
 _MOVES_PER_KERNEL = 100_000  # of one annealing: more gains nothing on small graphs
 _PATIENCE = 10  # rungs of the ladder without a better score

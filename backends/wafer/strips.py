@@ -1,43 +1,45 @@
 """Strips: a placement by dynamic programming, in a second or two per target time.
 
 The fabric is cut into columns through which the network runs as a snake: down the first, up the second, and so on.
-A column is filled by *groups* of one to a few consecutive kernels (in a depth-first topological order); a group is one
-full-width plate, or stacks side by side. At a target time every group option has, for every column width W, a height
-and a wirelength. The wirelength is separable along the snake: edges inside a group are exact, edges that enter or
-leave are charged from the kernel to the middle of the group's top or bottom, edges that pass over it cost its height.
+A column is a *lane*: blocks (:mod:`.blocks`) of one to a few consecutive kernels, in a depth-first topological order,
+one after the other. At a target time a block has, for every column width W, a height and a wirelength; both add up.
 
-    column [i, j) of width W:  min sum over groups (length + lambda height)   for several lambda,
-                               then the least length whose height fits
-    snake:                     min sum over columns (length(i, j, W) + W / 2 per edge at each turn),  sum W <= width
+    lane [i, j) of width W:  min sum over blocks (length + lambda height)   for several lambda,
+                             then the least length whose height fits
+    snake:                   min sum over lanes (length(i, j, W) + W / 2 per edge at each turn),  sum W <= width
 
-Both programs are exact in their own terms; the placement is scored by its real centres afterwards.
+The second program is exact in its own terms; the placement is scored by its real centres afterwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 
 from mapper.kgraph import KernelGraph
 
+from .blocks import NEVER, PRICES, Blocks, Floats, renamed, upside_down
 from .shapes import FAR, Ints, Menu, curve
-from .trees import Box, Columns, Leaf, Rows, Tree, boxes_at, leaves, tree_curve
+from .trees import Box, Columns, Rows, Tree, boxes_at, leaves
 
-__all__ = ["Plan", "StripLimits", "place_strips", "topological_order"]
-
-Floats = npt.NDArray[np.float64]
-_NEVER = 1e12
-_PRESSURES = np.array([0.0, 1.0, 3.0, 8.0, 20.0, 50.0, 250.0])  # lambda: length per row of height
+__all__ = [
+    "Lane",
+    "Plan",
+    "Snake",
+    "StripLimits",
+    "groups_of",
+    "lanes",
+    "place_strips",
+    "snake_plan",
+    "topological_order",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class StripLimits:
-    """Most kernels in a group of stacks."""
+    """Most kernels in a block."""
 
     group: int = 4
 
@@ -48,36 +50,6 @@ class Plan:
 
     tree: Tree
     boxes: tuple[Box, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Option:
-    """One way to fill a group: its tree over positions 0 .. m-1, and height and length at every width."""
-
-    tree: Tree
-    tall: Ints
-    length: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Per pressure and width: cost, height and length of the best option, and which one it is."""
-
-    options: tuple[_Option, ...]
-    cost: Floats
-    tall: Ints
-    length: Floats
-    best: Ints
-
-
-@dataclass(frozen=True, slots=True)
-class _Pattern:
-    """What a group's wirelength depends on: edges inside, kernels that read from before or feed beyond, passing."""
-
-    inside: tuple[tuple[int, int], ...]
-    enters: tuple[int, ...]
-    leaves: tuple[int, ...]
-    passing: int
 
 
 def topological_order(graph: KernelGraph) -> tuple[int, ...]:
@@ -101,65 +73,9 @@ def topological_order(graph: KernelGraph) -> tuple[int, ...]:
     return tuple(order + rest)
 
 
-# ---------------------------------------------------------------------------------------------- group options
-@lru_cache(maxsize=16)
-def _arrangements(size: int) -> tuple[Tree, ...]:
-    """Ways to fill a group of `size`: a plate, or two or three stacks side by side, each down or up the order."""
-    if size == 1:
-        return (Leaf(0),)
-    trees: list[Tree] = []
-    for stacks in _partitions(size):
-        for flips in range(2 ** len(stacks)):
-            if all(len(stack) > 1 or not flips >> i & 1 for i, stack in enumerate(stacks)):
-                turned = (stack[::-1] if flips >> i & 1 else stack for i, stack in enumerate(stacks))
-                trees.append(Columns(tuple(_stack(stack) for stack in turned)))
-    return tuple(trees)
-
-
-def _partitions(size: int) -> Iterator[tuple[tuple[int, ...], ...]]:
-    """Two stacks with any members (the first holds kernel 0), or three runs."""
-    for count in range(size - 1):
-        for others in combinations(range(1, size), count):
-            left = (0, *others)
-            yield left, tuple(i for i in range(size) if i not in left)
-    for a, b in combinations(range(1, size), 2):
-        yield tuple(range(a)), tuple(range(a, b)), tuple(range(b, size))
-
-
-def _stack(kernels: Sequence[int]) -> Tree:
-    return Leaf(kernels[0]) if len(kernels) == 1 else Rows(tuple(Leaf(k) for k in kernels))
-
-
-def _option(tree: Tree, curves: Sequence[Ints], height: int, pattern: _Pattern) -> _Option:
-    """Boxes of the tree at every width, and the separable wirelength of the pattern on them."""
-    wide = np.arange(len(curves[0]), dtype=np.int64)
-    zero = np.zeros_like(wide)
-    tall = tree_curve(tree, curves, height)
-    boxes = boxes_at(tree, curves, height, zero, zero, wide)
-    x = {k: bx + bw / 2 for k, (bx, _, bw, _) in boxes.items()}
-    y = {k: by + bh / 2 for k, (_, by, _, bh) in boxes.items()}
-    length = pattern.passing * tall.astype(float)
-    for a, b in pattern.inside:
-        length += np.abs(x[a] - x[b]) + np.abs(y[a] - y[b])
-    for k in pattern.enters:
-        length += np.abs(x[k] - wide / 2) + y[k]
-    for k in pattern.leaves:
-        length += np.abs(x[k] - wide / 2) + np.abs(tall - y[k])
-    return _Option(tree, tall, np.where(tall <= height, length, _NEVER))
-
-
-def _group(curves: Sequence[Ints], height: int, pattern: _Pattern) -> _Group:
-    options = tuple(_option(tree, curves, height, pattern) for tree in _arrangements(len(curves)))
-    costs = np.stack([o.length[None, :] + _PRESSURES[:, None] * o.tall[None, :] for o in options])
-    best = costs.argmin(axis=0)
-    widths = np.arange(best.shape[1])[None, :]
-    tall, length = np.stack([o.tall for o in options]), np.stack([o.length for o in options])
-    return _Group(options, costs.min(axis=0), tall[best, widths], length[best, widths], best)
-
-
 # ---------------------------------------------------------------------------------------------- the two programs
-class _Snake:
-    """The order of the kernels with their curves at one target, and groups computed once per kind."""
+class Snake:
+    """The order of the kernels with their curves at one target, and blocks computed once per kind."""
 
     def __init__(self, graph: KernelGraph, menus: Sequence[Menu], limits: StripLimits) -> None:
         order = topological_order(graph)
@@ -170,76 +86,95 @@ class _Snake:
         place = {kernel: position for position, kernel in enumerate(order)}
         self.edges = sorted((min(place[a], place[b]), max(place[a], place[b])) for a, b in graph.wires)
         self.count = len(order)
-        self._kinds = [menus.index(m) for m in menus]
-        self._groups: dict[tuple[tuple[int, ...], _Pattern], _Group] = {}
+        side = max(graph.width, graph.height)
+        kinds = [menus.index(m) for m in menus]
+        self.blocks = Blocks([curve(m, side, side) for m in menus], kinds, self.edges)
 
-    def crossing(self, at: int) -> int:
-        """Edges between positions before `at` and from `at` on."""
-        return sum(a < at <= b for a, b in self.edges)
+    @property
+    def possible(self) -> bool:
+        """Has every kernel a rectangle?"""
+        return all(int(c.min()) < FAR for c in self.curves)
 
-    def group(self, i: int, j: int) -> _Group:
-        pattern = _Pattern(
-            inside=tuple((a - i, b - i) for a, b in self.edges if i <= a and b < j),
-            enters=tuple(b - i for a, b in self.edges if a < i <= b < j),
-            leaves=tuple(a - i for a, b in self.edges if i <= a < j <= b),
-            passing=sum(a < i and b >= j for a, b in self.edges),
-        )
-        key = (tuple(self._kinds[i:j]), pattern)
-        if key not in self._groups:
-            self._groups[key] = _group(self.curves[i:j], self.height, pattern)
-        return self._groups[key]
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Kernels [start, stop) one block after the other: reach and length per price and breadth."""
+
+    start: int
+    stop: int
+    reach: Ints
+    length: Floats
+
+
+def lanes(snake: Snake, start: int) -> Iterator[Lane]:
+    """The first program: lanes from `start` to every stop, while some breadth lets them end inside the fabric."""
+    cost, zero = [np.zeros((len(PRICES), snake.blocks.side + 1))], np.zeros(1, dtype=np.int64)
+    tables = [Lane(start, start, zero, np.zeros(1))]
+    for stop in range(start + 1, snake.count + 1):
+        begins = range(max(start, stop - snake.limits.group), stop)
+        last = [snake.blocks.block(i, stop) for i in begins]
+        totals = np.stack([cost[i - start] + b.cost for i, b in zip(begins, last, strict=True)])
+        best = totals.argmin(axis=0)[None]
+        cost.append(np.take_along_axis(totals, best, 0)[0])
+        before = [tables[i - start] for i in begins]
+        reach = np.stack([t.reach + b.reach for t, b in zip(before, last, strict=True)])
+        length = np.stack([t.length + b.length for t, b in zip(before, last, strict=True)])
+        chosen = (np.take_along_axis(part, best, 0)[0] for part in (reach, length))
+        tables.append(Lane(start, stop, *chosen))
+        if int(tables[-1].reach.min()) > snake.blocks.side:
+            return
+        yield tables[-1]
+
+
+def groups_of(snake: Snake, start: int, stop: int, price: int, breadth: int) -> list[Tree]:
+    """The blocks of a lane's entry, read by running the first program again; trees over positions of the order."""
+    cost = {start: 0.0}
+    back: dict[int, int] = {}
+    for end in range(start + 1, stop + 1):
+        begins = range(max(start, end - snake.limits.group), end)
+        totals = [cost[i] + snake.blocks.block(i, end).cost[price, breadth] for i in begins]
+        cost[end], back[end] = min(zip(totals, begins, strict=True))
+    trees: list[Tree] = []
+    while stop > start:
+        trees.append(snake.blocks.tree(back[stop], stop, price, breadth))
+        stop = back[stop]
+    return trees[::-1]
 
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """Kernels [start, stop) at width `width` with pressure number `pressure`."""
+    """Kernels [start, stop) at width `width` with price number `price`."""
 
     start: int
     stop: int
     width: int
-    pressure: int
+    price: int
     length: float
 
 
-def _columns_from(snake: _Snake, start: int) -> list[_Column]:
-    """For every stop, the widths at which the column [start, stop) is worth having, by the first program."""
-    shape = (len(_PRESSURES), snake.width + 1)
-    cost = [np.zeros(shape)]
-    tall = [np.zeros(shape, dtype=np.int64)]
-    length = [np.zeros(shape)]
-    found: list[_Column] = []
-    for stop in range(start + 1, snake.count + 1):
-        last = [snake.group(i, stop) for i in range(max(start, stop - snake.limits.group), stop)]
-        before = len(cost) - len(last)
-        totals = np.stack([cost[before + n] + g.cost for n, g in enumerate(last)])
-        best = totals.argmin(axis=0)
-        cost.append(np.take_along_axis(totals, best[None], 0)[0])
-        talls = np.stack([tall[before + n] + g.tall for n, g in enumerate(last)])
-        lengths = np.stack([length[before + n] + g.length for n, g in enumerate(last)])
-        tall.append(np.take_along_axis(talls, best[None], 0)[0])
-        length.append(np.take_along_axis(lengths, best[None], 0)[0])
-        fits = tall[-1] <= snake.height
-        if not fits.any():
-            break
-        found += _worth_having(start, stop, np.where(fits, length[-1], _NEVER))
-    return found
+def _columns_from(snake: Snake, start: int) -> Iterator[_Column]:
+    """For every stop, the widths at which the column [start, stop) is worth having."""
+    for lane in lanes(snake, start):
+        within = np.s_[:, : snake.width + 1]
+        fits = lane.reach[within] <= snake.height
+        yield from _worth_having(start, lane.stop, np.where(fits, lane.length[within], NEVER))
 
 
 def _worth_having(start: int, stop: int, length: Floats) -> list[_Column]:
     """Widths at which the best length falls below that of every smaller width."""
-    pressure, least = length.argmin(axis=0), length.min(axis=0)
-    before = np.concatenate(([_NEVER], np.minimum.accumulate(least)[:-1]))
-    return [_Column(start, stop, int(w), int(pressure[w]), float(least[w])) for w in np.flatnonzero(least < before)]
+    price, least = length.argmin(axis=0), length.min(axis=0)
+    before = np.concatenate(([NEVER], np.minimum.accumulate(least)[:-1]))
+    return [_Column(start, stop, int(w), int(price[w]), float(least[w])) for w in np.flatnonzero(least < before)]
 
 
-def _snake_columns(snake: _Snake) -> list[_Column] | None:
+def _snake_columns(snake: Snake) -> list[_Column] | None:
     """The second program: least total length over column sequences whose widths fit side by side."""
-    turn = [snake.crossing(i) / 2 if 0 < i < snake.count else 0.0 for i in range(snake.count + 1)]
-    best = np.full((snake.count + 1, snake.width + 1), _NEVER)
+    turn = [snake.blocks.crossing(i) / 2 if 0 < i < snake.count else 0.0 for i in range(snake.count + 1)]
+    best = np.full((snake.count + 1, snake.width + 1), NEVER)
     best[0, :] = 0.0
     chosen: list[dict[int, _Column]] = [{} for _ in range(snake.count + 1)]
     for start in range(snake.count):
-        if best[start].min() >= _NEVER:
+        if best[start].min() >= NEVER:
             continue
         for column in _columns_from(snake, start):
             w = column.width
@@ -251,7 +186,7 @@ def _snake_columns(snake: _Snake) -> list[_Column] | None:
                 target[better] = value[better]
                 for used in np.flatnonzero(better).tolist():
                     chosen[column.stop][used + w] = column
-    if best[snake.count, snake.width] >= _NEVER:
+    if best[snake.count, snake.width] >= NEVER:
         return None
     columns: list[_Column] = []
     stop, used = snake.count, snake.width
@@ -261,48 +196,16 @@ def _snake_columns(snake: _Snake) -> list[_Column] | None:
     return columns[::-1]
 
 
-def _groups_of(snake: _Snake, column: _Column) -> list[Tree]:
-    """Replays the first program at one width and pressure; trees over positions of the order."""
-    p, w = column.pressure, column.width
-    cost = {column.start: 0.0}
-    back: dict[int, int] = {}
-    for stop in range(column.start + 1, column.stop + 1):
-        starts = range(max(column.start, stop - snake.limits.group), stop)
-        totals = [cost[i] + snake.group(i, stop).cost[p, w] for i in starts]
-        cost[stop], back[stop] = min(zip(totals, starts, strict=True))
-    trees: list[Tree] = []
-    stop = column.stop
-    while stop > column.start:
-        start = back[stop]
-        group = snake.group(start, stop)
-        trees.append(_renamed(group.options[int(group.best[p, w])].tree, range(start, stop)))
-        stop = start
-    return trees[::-1]
-
-
-def _renamed(tree: Tree, names: Sequence[int]) -> Tree:
-    if isinstance(tree, Leaf):
-        return Leaf(names[tree.kernel])
-    return type(tree)(tuple(_renamed(part, names) for part in tree.parts))
-
-
-def _upside_down(tree: Tree) -> Tree:
-    if isinstance(tree, Leaf):
-        return tree
-    parts = tuple(_upside_down(part) for part in tree.parts)
-    return Rows(parts[::-1]) if isinstance(tree, Rows) else Columns(parts)
-
-
-def _plan(snake: _Snake, columns: Sequence[_Column]) -> Plan:
+def _plan(snake: Snake, columns: Sequence[_Column]) -> Plan:
     """Lay the columns side by side, every other one upside down, each starting where the last one ended."""
     boxes: dict[int, Box] = {}
     parts: list[Tree] = []
     x = at = 0
     curves, order = snake.curves, snake.order
     for number, column in enumerate(columns):
-        groups = _groups_of(snake, column)
+        groups = groups_of(snake, column.start, column.stop, column.price, column.width)
         if number % 2:
-            groups = [_upside_down(tree) for tree in groups[::-1]]
+            groups = [upside_down(tree) for tree in groups[::-1]]
         rows = Rows(tuple(groups))
         wide = np.array([column.width])
         placed = boxes_at(rows, curves, snake.height, np.array([x]), np.array([0]), wide)
@@ -311,7 +214,7 @@ def _plan(snake: _Snake, columns: Sequence[_Column]) -> Plan:
         for position, (bx, by, bw, bh) in placed.items():
             boxes[order[position]] = Box(int(bx[0]), int(by[0]) + base, int(bw[0]), int(bh[0]))
         at = base if number % 2 else base + extent
-        parts.append(_renamed(rows, order))
+        parts.append(renamed(rows, order))
         x += column.width
     tree: Tree = Columns(tuple(parts))
     assert sorted(leaves(tree)) == sorted(order)
@@ -320,8 +223,10 @@ def _plan(snake: _Snake, columns: Sequence[_Column]) -> Plan:
 
 def place_strips(graph: KernelGraph, menus: Sequence[Menu], limits: StripLimits = StripLimits()) -> Plan | None:
     """The snake of least estimated wirelength for these shapes (one menu a kernel); None where no snake fits."""
-    snake = _Snake(graph, menus, limits)
-    if any(int(c.min()) >= FAR for c in snake.curves):
-        return None
-    columns = _snake_columns(snake)
+    return snake_plan(Snake(graph, menus, limits))
+
+
+def snake_plan(snake: Snake) -> Plan | None:
+    """The plan of an order whose blocks may be there already."""
+    columns = _snake_columns(snake) if snake.possible else None
     return None if columns is None else _plan(snake, columns)

@@ -21,9 +21,10 @@ from mapper.backends.wafer.kernels import Arguments
 from mapper.backends.wafer.neighbourhoods import Opening, reopen
 from mapper.backends.wafer.shapes import Split
 from mapper.backends.wafer.solution import solution_json
-from mapper.backends.wafer.strips import place_strips, topological_order
+from mapper.backends.wafer.strips import Snake, StripLimits, place_strips, snake_plan, topological_order
 from mapper.backends.wafer.targets import free_sizing, protocol_sizing, targets
 from mapper.backends.wafer.trees import Box, Columns, Leaf, Rows, boxes_at, leaves, tree_curve
+from mapper.backends.wafer.wraps import wrapped_plan
 from mapper.check_contest import check_contest, score_contest
 from mapper.frontends.kgraph import load
 from mapper.kgraph import KernelEdge, KernelGraph, KernelNode, Weights
@@ -78,6 +79,33 @@ def test_strips_are_disjoint_and_hold_their_kernels() -> None:
     assert plan is not None and disjoint(list(plan.boxes))
     assert all(m.fits(b.wide, b.tall) for m, b in zip(sizing.menus, plan.boxes, strict=True))
     assert sorted(leaves(plan.tree)) == list(range(16))
+
+
+def test_wraps_beat_strips_where_a_corner_saves_area() -> None:
+    """At 33 712 no snake of columns holds A; a lane with plates around it does, and its estimate is close."""
+    graph = load(DATA / "A.json")
+    sizing = free_sizing(graph, Fraction(33712))
+    snake = Snake(graph, sizing.menus, StripLimits())
+    plan = wrapped_plan(snake)
+    assert snake_plan(snake) is None and plan is not None
+    assert disjoint(list(plan.boxes)) and sorted(leaves(plan.tree)) == list(range(16))
+    assert all(m.fits(b.wide, b.tall) for m, b in zip(sizing.menus, plan.boxes, strict=True))
+    assert all(b.x >= 0 and b.y >= 0 and b.x + b.wide <= 633 and b.y + b.tall <= 633 for b in plan.boxes)
+
+
+@pytest.mark.parametrize("price", [0, 6, 12])
+@pytest.mark.parametrize("breadth", [40, 150, 400])
+def test_blocks_promise_no_less_reach_than_their_trees_need(price: int, breadth: int) -> None:
+    """Every run of up to six kernels: the tree read back from a table is as low as the table says, or lower."""
+    graph = load(DATA / "M.json")
+    menus = free_sizing(graph, Fraction(2_300_000)).menus
+    snake = Snake(graph, menus, StripLimits(6))
+    for start, stop in ((0, 2), (3, 6), (5, 10), (12, 18)):
+        reach = snake.blocks.block(start, stop).reach[price, breadth]
+        if reach < slicing.FAR:
+            tree = snake.blocks.tree(start, stop, price, breadth)
+            assert sorted(leaves(tree)) == list(range(start, stop))
+            assert tree_curve(tree, snake.curves, snake.height)[breadth] <= reach
 
 
 def test_targets_rise_and_start_at_the_bound() -> None:
