@@ -1,9 +1,9 @@
 """Random valid models on every target: legal, computed to the reference's values, counted as charged, within bounds.
 
-    python benchmarks/fuzz.py [--count 300] [--first 0] [--targets cgla,cgra,wafer] [--graphs] [--keep DIR] [--json]
+    python benchmarks/fuzz.py [--count 300] [--first 0] [--most 8] [--targets a,b,c] [--graphs] [--keep DIR] [--json]
     python benchmarks/fuzz.py --models DIR     every .onnx file of a folder instead, such as NNSmith's
 
-The generator is the one of the suite (tests/growing); model number n is the same in every run. The oracle is the
+The generator is the one of the suite (tests/growing); model number n of `--most` steps is the same in every run. The oracle is the
 project's invariants: the checker finds nothing, played values equal the reference and played bytes the cost, every
 boundary is at or above its provable bound, the stated objective is the report's total. `--graphs` compares our graph,
 before and after the passes, with the reference and leaves out the targets: thousands of models in minutes. A model that
@@ -44,7 +44,7 @@ class Case:
         self.name, self.model, self.dims = name, model, dims
 
 
-def grown_cases(first: int, count: int, most: int = 12) -> Iterator[Case]:
+def grown_cases(first: int, count: int, most: int = 8) -> Iterator[Case]:
     """Models `first` and on of the suite's generator, of at most `most` steps."""
     if str(TESTS) not in sys.path:
         sys.path.insert(0, str(TESTS))
@@ -140,13 +140,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Random valid models through compile, check and simulate.")
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--first", type=int, default=0, help="number of the first model")
+    parser.add_argument("--most", type=int, default=8, help="steps of a model, at most")
     parser.add_argument("--models", type=Path, help="a folder of models instead of the generator's")
     parser.add_argument("--targets", default=",".join(sorted(registry.BACKENDS)))
     parser.add_argument("--graphs", action="store_true", help="compare graphs only, on no target")
     parser.add_argument("--keep", type=Path, help="write shrunk models that fail to this folder")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
-    cases = cases_of(options.models) if options.models else grown_cases(options.first, options.count)
+    cases = cases_of(options.models) if options.models else grown_cases(options.first, options.count, options.most)
     asked = judges(options.targets.split(","), options.graphs)
     models, runs, failed, operators = 0, 0, 0, Counter[str]()
     for case in cases:

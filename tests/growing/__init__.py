@@ -16,7 +16,7 @@ FAMILIES = (arithmetic.STEPS, arithmetic.STEPS, layout.STEPS, layout.STEPS, prod
             products.STEPS, numbers.STEPS, picking.STEPS, control.STEPS)  # fmt: skip
 
 
-def grown(number: int, most: int = 12) -> Grown:
+def grown(number: int, most: int = 8) -> Grown:
     """Model `number`, of a few steps to `most`."""
     g = Growth(number)
     wanted = g.rng.randint(2, most)
