@@ -3,12 +3,12 @@
     python benchmarks/fuzz.py [--count 300] [--first 0] [--most 8] [--targets a,b,c] [--graphs] [--keep DIR] [--json]
     python benchmarks/fuzz.py --models DIR     every .onnx file of a folder instead, such as NNSmith's
 
-The generator is the one of the suite (tests/growing); model number n of `--most` steps is the same in every run. The oracle is the
-project's invariants: the checker finds nothing, played values equal the reference and played bytes the cost, every
-boundary is at or above its provable bound, the stated objective is the report's total. `--graphs` compares our graph,
-before and after the passes, with the reference and leaves out the targets: thousands of models in minutes. A model that
-fails is shrunk (`benchmarks/shrinking.py`) and, with `--keep`, written to DIR. Exit code 5 if a model fails; its number
-is enough to grow it again.
+The generator is the one of the suite (tests/growing); model number n of `--most` steps is the same in every run. The
+oracle is the project's invariants: the checker finds nothing, played values equal the reference and played bytes the
+cost, every boundary is at or above its provable bound, the stated objective is the report's total. `--graphs` compares
+our graph, before and after the passes, with the reference and leaves out the targets: thousands of models in minutes. A
+model that fails is shrunk (`benchmarks/shrinking.py`) and, with `--keep`, written to DIR. Exit code 5 if a model fails;
+its number is enough to grow it again.
 """
 
 from __future__ import annotations

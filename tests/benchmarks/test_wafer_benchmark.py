@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
 CONV = {"type": "conv", "H": 8, "W": 8, "R": 3, "S": 3, "C": 8, "K": 8, "T": 1, "U": 1}
 
 
-def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("wafer_benchmark", ROOT / "benchmarks" / "wafer.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="module")
+def wafer(benchmark_named: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_named("wafer")
 
 
 def folder(tmp_path: Path, best: float) -> Path:
@@ -38,8 +31,10 @@ def folder(tmp_path: Path, best: float) -> Path:
 
 
 @pytest.mark.parametrize(("best", "code"), [(1.0, 5), (1e9, 0)])
-def test_exit_code_and_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str], best: float, code: int) -> None:
-    assert benchmark().main([str(folder(tmp_path, best)), "--effort", "fast", "--unit", "--json"]) == code
+def test_exit_code_and_rows(
+    wafer: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], best: float, code: int
+) -> None:
+    assert wafer.main([str(folder(tmp_path, best)), "--effort", "fast", "--unit", "--json"]) == code
     row = json.loads(capsys.readouterr().out)["rows"][0]
     assert set(row) == {"id", "ours", "reference", "cpu_s"} and row["id"] == "t"
     assert row["ours"]["legal"] and row["reference"]["score"] == best
@@ -47,6 +42,6 @@ def test_exit_code_and_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str], 
     assert row["ours"]["score_bound"] <= row["ours"]["score"]
 
 
-def test_solutions_beside_instances_are_no_instances(tmp_path: Path) -> None:
+def test_solutions_beside_instances_are_no_instances(wafer: ModuleType, tmp_path: Path) -> None:
     (folder(tmp_path, 1.0) / "solution_t.json").write_text('{"kernels": []}')
-    assert [path.name for path in benchmark().instances([tmp_path])] == ["t.json"]
+    assert [path.name for path in wafer.instances([tmp_path])] == ["t.json"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import sys
+from collections.abc import Callable
 from functools import cache
 from itertools import permutations, product
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,13 +20,12 @@ from mapper.tiling.orders import Order, _fits, energy_pj, outermost_bytes, quick
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "benchmarks" / "data" / "cost"
-_spec = importlib.util.spec_from_file_location("cost_benchmark", ROOT / "benchmarks" / "cost.py")
-assert _spec and _spec.loader
-benchmark = importlib.util.module_from_spec(_spec)
-sys.modules["cost_benchmark"] = benchmark
-_spec.loader.exec_module(benchmark)
-
 MACHINES = architectures(DATA / "architectures.json")
+
+
+@pytest.fixture(scope="module")
+def benchmark(benchmark_named: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_named("cost")
 
 
 @cache
@@ -35,7 +34,7 @@ def cases() -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("number", range(0, 136, 9))
-def test_the_reference_mapping_has_the_reference_figures(number: int) -> None:
+def test_the_reference_mapping_has_the_reference_figures(benchmark: ModuleType, number: int) -> None:
     case = cases()[number]
     machine = MACHINES[case["arch"]]
     layer, drain = benchmark.layer_of(case, machine)
@@ -46,7 +45,7 @@ def test_the_reference_mapping_has_the_reference_figures(number: int) -> None:
     assert drain == (0 if case["arch"] != "tpu_like" else sum(f - 1 for _, _, f in layer.unrolled))
 
 
-def test_word_accesses_agree_memory_by_memory() -> None:
+def test_word_accesses_agree_memory_by_memory(benchmark: ModuleType) -> None:
     case = next(c for c in cases() if c["arch"] == "eyeriss_like")
     machine = MACHINES[case["arch"]]
     layer, _ = benchmark.layer_of(case, machine)
