@@ -119,7 +119,7 @@ class Route:
     `links` are hops between neighbouring PEs ((row, column), (row, column)); together they form a tree rooted in the
     source. `colour` is the routing colour that the tree holds in every router it passes. `also` names further stages
     that the same tree serves. A route of several `lanes` is a bundle: lane i is the tree displaced by i x `stride`
-    (rows, columns) and carries its share of the bytes; `links` and the rules of a tree are those of lane 0.
+    (rows, columns) and carries its share of the bytes; `links` are those of lane 0.
     """
 
     tensor: str

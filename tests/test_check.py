@@ -170,6 +170,26 @@ def test_routes(changes: dict[str, object], words: str | None) -> None:
     )
 
 
+def routed(route: Route) -> list[str]:
+    return found(replace(LEGAL, schedule="pipeline", routes=(route,)))
+
+
+def test_what_leaves_the_fabric_leaves_whole() -> None:
+    out = Route("d", "s1", "", 24, (((0, 2), (0, 3)),))
+    assert routed(out) == []
+    assert routed(replace(out, bytes=23)) == ["routes: route 0 ('d'): found 23 bytes, expected 24, the whole result"]
+
+
+def test_every_lane_of_a_bundle_starts_in_its_source_and_arrives() -> None:
+    bundle = replace(ROUTE, lanes=2, stride=(1, 0))
+    assert routed(bundle) == []
+    outlying = routed(replace(bundle, lanes=3))
+    assert outlying == [
+        "routes: route 0 ('c'), lane 2: found link (2, 0) to (2, 1) starts nowhere, expected a path from stage 's0'",
+        "routes: route 0 ('c'), lane 2: found ends at (2, 2), expected a path to stage 's1'",
+    ]
+
+
 def test_residents_and_buffers_share_the_memory() -> None:
     """c lives in lmm (24 bytes) while both stages run; the buffers leave room for 23."""
     small = replace(MACHINE, memories=(MACHINE.memories[0], Memory("lmm", 96 + 23)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 
 from mapper.check_kernel import check_kernel
 from mapper.check_rows import check_rows
@@ -98,8 +99,11 @@ def routes(mapping: Mapping) -> Iterator[Violation]:
         if len(set(_targets(route))) < len(_targets(route)):
             yield Violation("routes", subject, f"targets {', '.join(_targets(route))}", "each stage once")
         yield from _links(mapping, route, subject)
-        yield from _tree(mapping, route, subject, stages)
-        yield from _arrival(mapping, route, subject, stages)
+        for lane, links in enumerate(_lanes(route)):
+            each = replace(route, links=links)
+            named = subject if lane == 0 else f"{subject}, lane {lane}"
+            yield from _tree(mapping, each, named, stages)
+            yield from _arrival(mapping, each, named, stages)
         yield from _volume(mapping, route, subject, stages)
     yield from _colours(mapping)
 
@@ -197,9 +201,11 @@ def _volume(mapping: Mapping, route: Route, subject: str, stages: dict[str, Stag
     for name, tensors, verb in ends:
         if name and root not in {graph.root(t) for t in getattr(ops[stages[name].op], tensors)}:
             yield Violation("routes", subject, f"stage {name!r}", f"a stage that {verb} the tensor")
-    least = max(_read_once(mapping, route.tensor, stages[name]) if name else 0 for name in _targets(route))
+    whole = graph.tensor(route.tensor).bytes
+    least = max(_read_once(mapping, route.tensor, stages[name]) if name else whole for name in _targets(route))
     if route.bytes < least:
-        yield Violation("routes", subject, f"{route.bytes} bytes", f"{least}, what the consumer reads once")
+        asked = "what the consumer reads once" if all(_targets(route)) else "the whole result"
+        yield Violation("routes", subject, f"{route.bytes} bytes", f"{least}, {asked}")
 
 
 def _read_once(mapping: Mapping, name: str, target: Stage) -> int:
