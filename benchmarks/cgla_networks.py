@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import mapper
 from mapper.backends.cgla.network.bounds import lane_bound_bytes
@@ -84,14 +85,17 @@ def _ratios(mapping: Mapping) -> Iterator[tuple[float, int, int, str]]:
             yield data / max(least, 1), data, least, op.name
 
 
-def sweep(model: str, effort: Effort) -> tuple[list[int], list[float]]:
-    """Backing-store bytes (all of them) and movement in pJ for growing local memory."""
-    total, energy = [], []
+def sweep(model: str, effort: Effort) -> dict[str, list[float]]:
+    """For growing local memory: LOAD + DRAIN of all operators, bytes at the backing store with control, and pJ."""
+    found: dict[str, list[float]] = {"LOAD + DRAIN": [], "with control": [], "movement pJ": []}
     for size in SIZES_KIB:
-        found = cost(_mapped(model, f"imax3:lmm={size}KiB", effort))
-        total.append(found.level("dram").bytes)
-        energy.append(found.movement_pj)
-    return total, energy
+        mapping = _mapped(model, f"imax3:lmm={size}KiB", effort)
+        total = cost(mapping)
+        control = sum(stage.configuration_bytes * stage.launches for stage in mapping.stages)
+        moved = total.level("dram").bytes
+        for column, value in zip(found.values(), (moved - control, moved, total.movement_pj), strict=True):
+            column.append(value)
+    return found
 
 
 def _print(rows: Sequence[Row]) -> None:
@@ -129,11 +133,11 @@ def main() -> int:
 def _sweeps(models: Sequence[str], effort: Effort) -> int:
     rises = False
     for model in models:
-        total, energy = sweep(model, effort)
-        up = [b > a for a, b in zip(energy, energy[1:], strict=False)]
-        rises |= any(up)
-        print(f"{model}: bytes {[f'{t:.4g}' for t in total]}, pJ {[f'{e:.4g}' for e in energy]}"
-              f" at {SIZES_KIB} KiB: {'RISES' if any(up) else 'falls or stays'}")  # fmt: skip
+        for name, column in sweep(model, effort).items():
+            up = any(b > a for a, b in pairwise(column))
+            rises |= up
+            print(f"{model}: {name} {[f'{value:.4g}' for value in column]} at {SIZES_KIB} KiB: "
+                  f"{'RISES' if up else 'falls or stays'}", flush=True)  # fmt: skip
     return SHORT if rises else 0
 
 

@@ -88,6 +88,9 @@ def _counted(view: _Operand, above: int, depth: int, streamed: bool) -> tuple[in
     return view.counts(above, depth, streamed)
 
 
+Cuts = tuple[tuple[int, bool, bool], ...]  # per tile loop: step, every piece or the first only, weighed by position
+
+
 @dataclass(frozen=True)
 class _Operand:
     """One operand of a stage without names of tensors: `domain` (loop, extent), which loops it depends on, the tile
@@ -122,7 +125,7 @@ class _Operand:
 
     def all_pieces(self, name: str, depth: int) -> Pieces:
         """Every piece of one operator loop at `depth`."""
-        return self._cut(name, depth, depth, lambda position: True, final=False, weighted=None)
+        return _cut(self.extents[name], self._cuts(name, depth, depth, lambda position: True, False, None))
 
     def _distinct(self) -> int:
         """Elements of the whole operand."""
@@ -158,35 +161,28 @@ class _Operand:
     ) -> int:
         """Elements over all fills; `copies(position)` says whether spatial loops without dependence count every copy;
         `final` counts reducing loops at their first step only; `weighted` weighs by the position on a hop loop."""
-        multiplicity = 1
-        pieces: dict[str, Pieces] = {}
-        for name in self.extents:
-            cut = self._cut(name, depth, last, copies, final, weighted)
-            if name in self.depends:
-                pieces[name] = cut
-            else:
-                multiplicity *= cut.count
-        total = multiplicity
+        cuts = {name: self._cuts(name, depth, last, copies, final, weighted) for name in self.extents}
+        total = math.prod(_cut(self.extents[name], cuts[name]).count for name in cuts if name not in self.depends)
         heavy = self.loops[weighted].loop if weighted is not None else None
         for part in self.parts:
-            total *= slice_sum(part, pieces, heavy if heavy in part.loops else None)
+            of_part = tuple((self.extents[name], cuts[name]) for name in part.loops)
+            total *= _sum(part, of_part, heavy if heavy in part.loops else None)
         return total
 
-    def _cut(
+    def _cuts(
         self, name: str, depth: int, last: int, copies: Callable[[int], bool], final: bool, weighted: int | None
-    ) -> Pieces:
-        """Pieces of one operator loop over all fills and instances."""
+    ) -> Cuts:
+        """How one operator loop is cut over all fills and instances."""
         relevant = name in self.depends
-        start, size = np.zeros(1, np.int64), np.array([self.extents[name]], np.int64)
-        weight = np.zeros(1, np.int64)
+        found = []
         for position, tile in self._chain(name, depth):
             counts_once = final and name not in self.output_loops
             if tile.axis is None:
                 every = position <= last and not counts_once
             else:
                 every = relevant or (copies(position) and not counts_once)
-            start, size, weight = _split(start, size, weight, tile.step, every, position == weighted)
-        return Pieces(start, size, weight)
+            found.append((tile.step, every, position == weighted))
+        return tuple(found)
 
     def _chain(self, name: str, depth: int) -> Iterable[tuple[int, TileLoop]]:
         return ((i, tile) for i, tile in enumerate(self.loops[:depth]) if tile.loop == name)
@@ -220,6 +216,22 @@ class _Operand:
                 inner = (t.trips for t in self.loops[position + 1 :] if t.axis == tile.axis)
                 strides[position] = math.prod(inner)
         return strides
+
+
+@lru_cache(maxsize=1 << 14)
+def _sum(part: Component, cuts: tuple[tuple[int, Cuts], ...], weighted: str | None) -> int:
+    """Elements of a part whose loops, of the given extents, are cut so."""
+    pieces = {name: _cut(*each) for name, each in zip(part.loops, cuts, strict=True)}
+    return slice_sum(part, pieces, weighted)
+
+
+@lru_cache(maxsize=256)  # pieces are arrays, some long
+def _cut(extent: int, cuts: Cuts) -> Pieces:
+    """The pieces of a loop."""
+    start, size, weight = np.zeros(1, np.int64), np.array([extent], np.int64), np.zeros(1, np.int64)
+    for step, every, weighs in cuts:
+        start, size, weight = _split(start, size, weight, step, every, weighs)
+    return Pieces(start, size, weight)
 
 
 def _split(

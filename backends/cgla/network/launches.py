@@ -27,7 +27,7 @@ from mapper.mapping import WRITTEN, Buffer, Rect, Stage, TileLoop
 from mapper.tiling.program import Program
 from mapper.traffic import buffer_elements
 
-__all__ = ["HARDWARE_LOOPS", "Control", "control_of", "launches", "ordered"]
+__all__ = ["HARDWARE_LOOPS", "Control", "Demand", "control_of", "demand_of", "launches", "ordered"]
 
 HARDWARE_LOOPS = 2
 BASE_BYTES, RANGE_BYTES, CONSTANT_BYTES = 8, 8, 8  # of one register (64 bit): IMAX2 handbook, register map
@@ -45,14 +45,26 @@ class Control:
         return math.ceil((self.first_bytes + self.each_bytes * count) / max(count, 1))
 
 
-def control_of(bodies: Sequence[Dfg], replicas: int, lanes: int, machine: Machine) -> Control:
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Registers of one body that the host writes: those of its memory operations, and its constants."""
+
+    operations: int
+    constants: int
+
+
+def demand_of(body: Dfg) -> Demand:
+    """What a body needs."""
+    operations = sum(node.memory is not None for node in body.nodes)
+    return Demand(operations, len({value for node in body.nodes for value in node.host}))
+
+
+def control_of(bodies: Sequence[Demand], replicas: int, lanes: int, machine: Machine) -> Control:
     """Registers of `bodies`, each present in `replicas` copies in each of `lanes`."""
     copies = replicas * lanes
-    operations = [sum(node.memory is not None for node in body.nodes) for body in bodies]
-    constants = sum(len({value for node in body.nodes for value in node.host}) for body in bodies)
     first = machine.setting("conf_bytes", 0) * len(bodies) * lanes
-    first += copies * (sum(operations) * RANGE_BYTES + constants * CONSTANT_BYTES)
-    return Control(first, copies * max(operations) * BASE_BYTES)
+    first += copies * sum(b.operations * RANGE_BYTES + b.constants * CONSTANT_BYTES for b in bodies)
+    return Control(first, copies * max(body.operations for body in bodies) * BASE_BYTES)
 
 
 def launches(op: Op, loops: Sequence[TileLoop]) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from mapper.arrays import (
@@ -25,17 +25,19 @@ from mapper.kernels.body import main_body
 from mapper.kernels.style import CGLA_STYLE
 from mapper.machine import Machine
 from mapper.mapping import Axis, Buffer, Phase, Rect, TileLoop
+from mapper.planning import weight
 from mapper.tiling.engine import Tiling
 from mapper.tiling.hierarchy import Hierarchy, Level, SpatialAxis
 from mapper.tiling.program import Program, movement
 
 from .bounds import lane_bound_bytes
-from .launches import control_of, launches, ordered
+from .launches import Demand, control_of, demand_of, launches, ordered
 
 BODY_NODES = 96  # bodies of this size are placed in a second or two; more copies come as replicas
 CHAIN = 8  # longest chain of copies that reduce down the rows
 FEWER = 0.5  # of the busy units of the fullest assignment, where that copies operands too often
 NEAR = 1.5  # times the bound: no saving of registers pays for more copies of operands
+LEAST_LMM_BYTES = 8 << 10  # the smallest size that is held against: papers sweep from there
 BUS_BYTES = 32  # width of the configuration bus (IMAX2 handbook)
 
 
@@ -44,10 +46,28 @@ class LaneRules:
     """The rules of one machine of this class."""
 
     machine: Machine
+    known: dict[tuple[str, tuple[tuple[str, int], ...]], Demand] = field(default_factory=dict, compare=False)
 
     style = CGLA_STYLE
     keeps = ""  # a row reaches its own local memory only
     body_axes = frozenset({"row", "column"})
+
+    @cached_property
+    def smaller(self) -> LaneRules | None:
+        """The lanes with the next smaller power of two of local memory, from `LEAST_LMM_BYTES` on."""
+        capacity = self.machine.memory("lmm").capacity_bytes or 0
+        size = 1 << max(capacity - 1, 1).bit_length() - 1
+        if size < LEAST_LMM_BYTES:
+            return None
+        memories = tuple(replace(m, capacity_bytes=size) if m.name == "lmm" else m for m in self.machine.memories)
+        return LaneRules(replace(self.machine, memories=memories), self.known)
+
+    def better(self, graph: Graph, own: StagePlan, less: StagePlan) -> StagePlan:
+        """The plan for less memory if it moves fewer bytes of operands, or as many with less energy."""
+        moved, before = (sum(backing_bytes(graph, plan, self.axes)) for plan in (own, less))
+        if moved == before:
+            return min((own, less), key=lambda plan: weight(graph, self, plan).pj)
+        return own if moved < before else less
 
     @property
     def question(self) -> str:
@@ -132,15 +152,22 @@ class LaneRules:
 
     def _launched(self, graph: Graph, op: Op, tiling: Tiling) -> tuple[float, Program]:
         """A tiling as launches: its energy with the registers that the host writes, and its program."""
-        body = main_body(graph, op, self.style, body_copies(tiling.loops, self.body_axes))
+        demand = self._demand(graph, op, body_copies(tiling.loops, self.body_axes))
         lanes = _along("lane", tiling.loops)
-        control = control_of((body,), _along("replica", tiling.loops), lanes, self.machine)
+        control = control_of((demand,), _along("replica", tiling.loops), lanes, self.machine)
         program = ordered(graph, op, Program(tiling.loops, tiling.buffers), self.machine, control)
         program = replace(program, buffers=before_axis(graph, op, program.loops, program.buffers, "lmm", "row"))
         moved = movement(graph, op, program, self._hierarchy(("dram", "lmm", "reg"), Room(self.slots), lanes), in_store)
         count = launches(op, program.loops)
         registers = control.per_launch(count) * count * self.machine.memory("dram").read_pj_per_byte
         return moved.pj + registers, program
+
+    def _demand(self, graph: Graph, op: Op, copies: Mapping[str, int]) -> Demand:
+        """Registers that a body with these copies takes; bodies are the same for every size of memory."""
+        key = op.name, tuple(copies.items())
+        if key not in self.known:
+            self.known[key] = demand_of(main_body(graph, op, self.style, copies))
+        return self.known[key]
 
     def rect(self, plan: StagePlan) -> Rect:
         height = min(_stacked_rows(plan) * _along("replica", plan.loops), self.machine.fabric.rows)
@@ -151,7 +178,7 @@ class LaneRules:
         runs, tail_runs = body_runs(plan)
         started, finished = launches(plan.op, plan.loops), _tail_launches(plan)
         lanes = _along("lane", plan.loops)
-        control = control_of(_bodies(plan), _along("replica", plan.loops), lanes, machine)
+        control = control_of([demand_of(body) for body in _bodies(plan)], _along("replica", plan.loops), lanes, machine)
         rate = float(machine.settings.get("regv_bytes_per_cycle", BUS_BYTES))
         depth = _stacked_rows(plan) * _along("replica", plan.loops)
         exec_cycles = self._exec(runs, depth, started) + self._exec(tail_runs, depth, finished)

@@ -43,6 +43,7 @@ class GridRules:
     style = CGRA_STYLE
     body_axes = frozenset({"unroll"})
     keeps = "spm"
+    smaller = None  # tiles share one scratchpad: what is kept there is decided over the whole graph
 
     @property
     def question(self) -> str:
@@ -51,6 +52,10 @@ class GridRules:
     @property
     def slots(self) -> int:
         return self.machine.fabric.size * self.machine.setting("context_words", 256)
+
+    def better(self, graph: Graph, own: StagePlan, less: StagePlan) -> StagePlan:
+        """Plans are held against none of a smaller grid."""
+        return own
 
     @cached_property
     def axes(self) -> tuple[Axis, ...]:

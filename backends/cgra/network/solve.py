@@ -6,11 +6,11 @@ equal elements. DMA brings tiles in while the grid computes (double buffering); 
 
 from __future__ import annotations
 
-from mapper.arrays import map_network
 from mapper.guarantees import outcome_of
 from mapper.ir import Graph
 from mapper.machine import Machine
 from mapper.mapping import Infeasible
+from mapper.networks import map_network
 from mapper.request import Request, Solved
 
 from .rules import GridRules

@@ -7,13 +7,14 @@ from math import ceil, prod
 import pytest
 
 from mapper import machines
-from mapper.arrays import Bodies, backing_bytes, plan_stage
+from mapper.arrays import Bodies, backing_bytes
 from mapper.backends.cgla.network.bounds import lane_bound_bytes
 from mapper.backends.cgla.network.launches import Control, launches, ordered
 from mapper.backends.cgla.network.rules import LaneRules
 from mapper.index import loop
 from mapper.ir import Access, Combiner, Graph, Loop, Op, Tensor
 from mapper.mapping import WRITTEN, Buffer, Infeasible, TileLoop
+from mapper.planning import plan_stage
 from mapper.request import Request
 from mapper.scalar import Acc, Arg, Call
 from mapper.tiling.program import Program

@@ -1,0 +1,164 @@
+"""One operator on an array: tiled and placed in less and less room until it fits.
+
+Operators that are alike in all but names are planned once. And more memory never moves more: the search for tiles is
+heuristic, so the plan of an array is held against the one that the same array with less memory would have
+(`ArrayRules.smaller`, from there on downwards), which fits as well, and the target takes the better of both. So along a
+ladder of sizes what crosses the port to the backing store never rises, operator by operator and in sum. A plan that
+moves every operand once needs no comparison. Under `latency` and `edp` plans are weighed over the whole graph instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import replace
+from functools import partial
+
+from mapper.arrays import (
+    NOTHING,
+    ArrayRules,
+    Bodies,
+    Inside,
+    Room,
+    StagePlan,
+    backing_bytes,
+    body_copies,
+)
+from mapper.bounds import op_bound_bytes
+from mapper.cost import cost
+from mapper.ir import Access, Graph, Op
+from mapper.kernels.body import main_body, tail_body
+from mapper.mapping import Buffer, Infeasible, Stage, TileLoop
+from mapper.mapping import Mapping as FabricMapping
+from mapper.objectives import Weight
+from mapper.request import Request
+from mapper.tiling.engine import tilings
+
+__all__ = ["Planner", "plan_stage", "stage_of", "weight"]
+
+TIMED = ("latency", "edp")  # objectives for which several plans are weighed over the whole graph
+
+
+class Planner:
+    """Plans of a graph's operators on one array."""
+
+    def __init__(self, graph: Graph, request: Request, rules: ArrayRules, bodies: Bodies) -> None:
+        self._graph, self._request, self._rules, self._bodies = graph, request, rules, bodies
+        smaller = None if request.objective in TIMED else rules.smaller
+        self._less = None if smaller is None else Planner(graph, request, smaller, bodies)
+        self._known: dict[Hashable, tuple[StagePlan, ...]] = {}
+
+    def plans(self, op: Op) -> tuple[StagePlan, ...] | Infeasible:
+        """One plan where movement decides, several to choose from where time counts too."""
+        alike = _without_names(self._graph, op)
+        if alike not in self._known:
+            found = plan_stage(self._graph, op, self._request, self._rules, self._bodies)
+            if isinstance(found, Infeasible):
+                return found
+            self._known[alike] = self._held(op, found)
+        return tuple(replace(plan, op=op) for plan in self._known[alike])
+
+    def _held(self, op: Op, plans: tuple[StagePlan, ...]) -> tuple[StagePlan, ...]:
+        """The better of the plan and that for less memory, if the first moves an operand twice."""
+        own = plans[0]
+        once = op_bound_bytes(self._graph, op, 1).compulsory_bytes
+        if self._less is None or sum(backing_bytes(self._graph, own, self._rules.axes)) <= once:
+            return plans
+        before = self._less.plans(op)
+        return plans if isinstance(before, Infeasible) else (self._rules.better(self._graph, own, before[0]),)
+
+
+def _without_names(graph: Graph, op: Op) -> Hashable:
+    """The operator with tensors by order of appearance, and what is known of them."""
+    names = tuple(dict.fromkeys((*op.inputs, *op.outputs)))
+    roots = list(dict.fromkeys(map(graph.root, names)))
+
+    def unnamed(access: Access) -> Access:
+        return replace(access, tensor=str(names.index(access.tensor)))
+
+    nest = replace(op, name="", sources=(), reads=tuple(map(unnamed, op.reads)), write=unnamed(op.write))
+    tensors = tuple((roots.index(graph.root(name)), replace(graph.tensor(name), name="")) for name in names)
+    return nest, tensors
+
+
+def plan_stage(
+    graph: Graph, op: Op, request: Request, rules: ArrayRules, bodies: Bodies, inside: Inside = NOTHING
+) -> tuple[StagePlan, ...] | Infeasible:
+    """Tile and place one operator, in less and less room until it fits: one plan where movement decides, several to
+    choose from where time counts too."""
+    single = main_body(graph, op, rules.style)
+    room = rules.first_room(single, tail_body(graph, op, rules.style))
+    while True:
+        plans = _attempt(graph, op, room, request, rules, bodies, inside)
+        if isinstance(plans, Infeasible):
+            return plans
+        fitting = tuple(plan for plan in plans if rules.next_room(room, plan) is None)
+        if fitting:
+            return fitting
+        smaller = rules.next_room(room, plans[0] if plans else None)
+        if smaller is None:
+            demand, limit = len(single.nodes), rules.slots
+            return Infeasible("slots of the array", demand, limit, "operations", op.name, ("a larger array",))
+        room = smaller
+
+
+def _attempt(
+    graph: Graph, op: Op, room: Room, request: Request, rules: ArrayRules, bodies: Bodies, inside: Inside
+) -> tuple[StagePlan, ...] | Infeasible:
+    """The plans in this room whose bodies have a place."""
+    timed = request.objective in TIMED
+    effort = "default" if timed and request.effort == "fast" else request.effort
+    spatial = rules.copies(graph, op, room, bodies.place)
+    search = partial(tilings, graph, op, effort=effort, homes=inside.home)
+    found = search(inside.less(rules.hierarchy(op, room)), spatial=spatial)
+    if isinstance(found, Infeasible):
+        return found
+    wider = rules.wider(graph, op, room, found)
+    more = search(inside.less(wider)) if wider is not None else ()
+    found = found if isinstance(more, Infeasible) else (*found, *more)
+    programs = [rules.program(graph, op, found)]
+    programs += [rules.program(graph, op, (tiling,)) for tiling in found] if timed else []
+    plans = (_plan(graph, op, *program, rules, bodies) for program in dict.fromkeys(programs))
+    return tuple(replace(plan, inside=inside) for plan in plans if plan is not None)
+
+
+def _plan(
+    graph: Graph, op: Op, loops: tuple[TileLoop, ...], buffers: tuple[Buffer, ...], rules: ArrayRules, bodies: Bodies
+) -> StagePlan | None:
+    """The plan of a program; None if a body has no place."""
+    copies = body_copies(loops, rules.body_axes)
+    body = bodies.place(main_body(graph, op, rules.style, copies))
+    tail_dfg = tail_body(graph, op, rules.style, copies)
+    tail = bodies.place(tail_dfg) if tail_dfg is not None else None
+    if body is None or (tail is None and tail_dfg is not None):
+        return None
+    return StagePlan(op, loops, buffers, body, tail)
+
+
+def stage_of(
+    graph: Graph, name: str, plan: StagePlan, rules: ArrayRules, bodies: Bodies, after: tuple[str, ...]
+) -> Stage:
+    """The stage `name` of a plan, its bodies numbered in `bodies`."""
+    phases, launches, configuration_bytes = rules.phases(graph, plan)
+    return Stage(
+        name,
+        plan.op.name,
+        plan.loops,
+        plan.buffers,
+        rules.rect(plan),
+        bodies.index(plan.body),
+        bodies.index(plan.tail),
+        after,
+        phases,
+        True,
+        configuration_bytes,
+        launches,
+    )
+
+
+def weight(graph: Graph, rules: ArrayRules, plan: StagePlan) -> Weight:
+    """What a plan costs as the only stage of a mapping."""
+    alone = Bodies(rules)
+    stage = stage_of(graph, "s", plan, rules, alone, ())
+    homes = tuple((name, rules.keeps) for name in sorted(plan.inside.tensors))
+    total = cost(FabricMapping("", rules.machine, graph, rules.axes, (stage,), tuple(alone.used), homes=homes))
+    return Weight(total.energy_pj, total.cycles)
