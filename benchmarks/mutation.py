@@ -54,8 +54,9 @@ class Group:
 
 _PLAY = ("tests/test_simulate.py", "tests/test_check.py", "tests/test_traffic.py", "tests/test_faults.py",
          "tests/test_invariants.py")  # fmt: skip
-_LOWERING = ("tests/frontends/onnx/test_operators.py", "tests/frontends/onnx/test_scatter.py",
-             "tests/frontends/onnx/test_quantised.py", "tests/frontends/onnx/test_random_graphs.py",
+_LOWERING = ("tests/frontends/onnx/test_random_graphs.py", "tests/frontends/onnx/test_operators.py",
+             "tests/frontends/onnx/test_scatter.py", "tests/frontends/onnx/test_quantised.py",
+             "tests/frontends/onnx/test_corrections.py",
              "tests/frontends/onnx/test_microsoft.py", "tests/frontends/onnx/test_bodies.py",
              "tests/frontends/onnx/test_node_cases.py", "tests/frontends/onnx/test_models.py",
              "tests/frontends/onnx/test_hostile.py")  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mapper import dtypes
-from mapper.ir import AnyOp, Graph, Op, Tensor, View
+from mapper.ir import AnyOp, Graph, Loop, Op, Tensor, View
 from mapper.scalar import Arg, Cast, Const, Scalar, substitute
 
 __all__ = ["settle_empty"]
@@ -38,7 +38,7 @@ def settle_empty(graph: Graph) -> Graph:
 
 def _made(op: Op, tensor: Tensor, wanted: bool) -> tuple[Op, *tuple[View, ...]]:
     """The nest without its reads, which never happen; behind it a view if the model gives the tensor out."""
-    nothing = replace(op, reads=(), body=Const(0), combiner=None, tail=None)
+    nothing = replace(op, loops=_written(op), reads=(), body=Const(0), combiner=None, tail=None)
     if not wanted:
         return (nothing,)
     name = f"{tensor.name}.nothing"
@@ -58,5 +58,8 @@ def _filled(op: Op) -> Op:
     names: dict[int, Scalar] = {old: Arg(new) for new, old in enumerate(read)}
     body = start if op.tail is None else substitute(op.tail, names, start)
     reads = tuple(op.reads[i] for i in read)
-    loops = tuple(loop for loop in op.loops if loop.name in op.output_loops)
-    return replace(op, loops=loops, reads=reads, body=body, combiner=None, tail=None)
+    return replace(op, loops=_written(op), reads=reads, body=body, combiner=None, tail=None)
+
+
+def _written(op: Op) -> tuple[Loop, ...]:
+    return tuple(loop for loop in op.loops if loop.name in op.output_loops)

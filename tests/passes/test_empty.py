@@ -33,6 +33,7 @@ CASES = {
         [("Gemm", ["a", "b", "c"], ["p"], {}), ("Sigmoid", ["p"], ["y"], {})],
         {"a": [3, 0], "b": [0, 4], "c": [4]}, {"y": [3, 4]},
     ),
+    "nothing over nothing": model([("MatMul", ["a", "b"], ["y"], {})], {"a": [3, 0], "b": [0, 0]}, {"y": [3, 0]}),
     "a sum over nothing": model(
         [("ReduceSum", ["a", "one"], ["y"], {"keepdims": 0})], {"a": [3, 0]}, {"y": [3]}, one=np.array([1]),
     ),
