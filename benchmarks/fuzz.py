@@ -109,7 +109,7 @@ def graph_fault(model: onnx.ModelProto, dims: dict[str, int]) -> str:
         for candidate in (graph, optimise(graph)):
             values = run(candidate, feeds, host)
             found = compare_values({name: values[name] for name in expected}, expected)
-            wrong = [name for name in expected if values[name].dtype != expected[name].dtype]
+            wrong = [v.name for v in model.graph.output if values[v.name].dtype != _declared(v)]
             if found or wrong:
                 return str(found[0]) if found else f"the type of {wrong[0]} differs"
     except (MapperError, reference.NoReference) as error:
@@ -117,6 +117,11 @@ def graph_fault(model: onnx.ModelProto, dims: dict[str, int]) -> str:
     except Exception as error:
         return f"crash: {type(error).__name__}: {error}"
     return ""
+
+
+def _declared(value: onnx.ValueInfoProto) -> Any:
+    """The type that the model states; the reference widens some sums."""
+    return onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
 
 
 def judges(targets: Sequence[str], graphs: bool) -> dict[str, Fault]:

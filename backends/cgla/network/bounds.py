@@ -39,8 +39,8 @@ def lane_bound_bytes(graph: Graph, op: Op, lanes: int, memory_bytes: int) -> int
 def _split_more(op: Op, sizes: Sequence[int], pair: tuple[int, int], lanes: int) -> int:
     """Bytes that lanes read of a pair of operands beyond one copy of each."""
     first, second = (op.reads[number].loops & op.output_loops for number in pair)
-    if not (first - second and second - first):
-        return 0
+    if not (first - second and second - first) or 0 in (sizes[pair[0]], sizes[pair[1]]):
+        return 0  # windows may lie in padding alone
     products = math.prod(op.extents[name] for name in first & second)
     once = sizes[pair[0]], sizes[pair[1]]
     return max(0, math.floor(_split(*once, max(1.0, lanes / products))) - sum(once))
