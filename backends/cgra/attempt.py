@@ -22,6 +22,7 @@ from .windows import Difference, Window, components, differences, earliest, hori
 __all__ = ["Attempt", "Trial", "attempt", "registers_of"]
 
 EFFORT_PER_CONSTRAINT = 1e-5  # about what building one costs, in seconds of a core
+MODES: tuple[Registers, ...] = ("ignored", "counted", "coloured")
 FAST: tuple[tuple[str, Any], ...] = (
     ("linearization_level", 0),
     ("cp_model_probing_level", 0),
@@ -34,7 +35,7 @@ class Trial:
     """What to try. `slack` None: schedules of every length, so that a refutation is one for good.
 
     `within`: PEs to which operations are confined (None: no such limit, and symmetry is broken); `most_moves`: a limit
-    on MOVEs.
+    on MOVEs; `tight`: registers are known to bind, so the first model counts them.
     """
 
     problem: Problem
@@ -43,11 +44,13 @@ class Trial:
     limits: Limits
     within: Mapping[int, tuple[int, ...]] | None = None
     most_moves: int | None = None
+    tight: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What came of a trial of `problem`; `spent` is deterministic solver time and a charge for building the model."""
+    """What came of a trial of `problem`; `spent` is deterministic solver time and a charge for building the model;
+    `tight`: a schedule was found that needs more registers than there are."""
 
     problem: Problem
     verdict: Literal["found", "refuted", "unknown"]
@@ -55,6 +58,7 @@ class Attempt:
     spent: float = 0.0
     interrupted: bool = False
     wall_limited: bool = False
+    tight: bool = False
 
 
 def attempt(trial: Trial) -> Attempt:
@@ -64,24 +68,29 @@ def attempt(trial: Trial) -> Attempt:
     if windows is None:
         return Attempt(problem, "refuted")
     confined = confine(problem, _by_degree(problem)) if trial.within is None else trial.within
-    spent = 0.0
-    modes: tuple[Registers, ...] = ("ignored", "counted", "coloured")
-    for registers in modes:
+    spent, tight = 0.0, False
+    for registers in MODES[1:] if trial.tight and not _mixed(problem) else MODES:
         form = build(problem, trial.ii, windows, confined, registers, trial.most_moves)
         result = _solved(form, trial.limits, registers)
         spent += result.spent
         fits = result.schedule is not None and registers_of(problem, result.schedule) is not None
         if result.verdict != "found" or fits:
             break
+        tight = True
     verdict = "unknown" if result.verdict == "found" and not fits else result.verdict
-    return replace(result, verdict=verdict, schedule=result.schedule if verdict == "found" else None, spent=spent)
+    schedule = result.schedule if verdict == "found" else None
+    return replace(result, verdict=verdict, schedule=schedule, spent=spent, tight=tight)
+
+
+def _mixed(problem: Problem) -> bool:
+    """Do latencies differ from PE to PE? Then a model with registers is stricter than need be and refutes nothing."""
+    return any(len(set(operation.latency_cycles)) > 1 for operation in problem.operations)
 
 
 def _solved(form: Formulation, limits: Limits, registers: Registers) -> Attempt:
     solution = solve(form.model, replace(limits, parameters=(*FAST, *limits.parameters)))
-    mixed = any(len(set(o.latency_cycles)) > 1 for o in form.problem.operations)
     verdict: Literal["found", "refuted", "unknown"] = "found" if solution else "unknown"
-    if solution.status == "infeasible" and not (mixed and registers != "ignored"):
+    if solution.status == "infeasible" and not (registers != "ignored" and _mixed(form.problem)):
         verdict = "refuted"
     schedule = form.read(solution) if solution else None
     spent = solution.deterministic_time + EFFORT_PER_CONSTRAINT * len(form.model.proto.constraints)

@@ -6,7 +6,7 @@ a :class:`KernelResult`, whose outcome says how far the II is proven, or :class:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from mapper.dfg import Dfg
@@ -26,10 +26,10 @@ __all__ = ["DoesNotFit", "KernelRequest", "KernelResult", "map_kernel"]
 Effort = Literal["quick", "fast", "default", "max"]
 
 BUDGETS: dict[str, Budget] = {
-    "quick": Budget(0.4, (0.1,), 0.15, 1.5),  # bodies of networks: many, most of them at their bound at once
-    "fast": Budget(0.5, (0.5,), 2.0, 4.0),
-    "default": Budget(0.8, (1.0, 4.0), 20.0, 30.0),
-    "max": Budget(0.8, (1.0, 8.0, 60.0), 300.0, 300.0),
+    "quick": Budget(0.4, 0.1, 0.15, 1.5),  # bodies of networks: many, most of them at their bound at once
+    "fast": Budget(0.5, 0.5, 2.0, 4.0),
+    "default": Budget(2.5, 2.5, 20.0, 20.0),
+    "max": Budget(0.8, 2.0, 300.0, 300.0),
 }
 
 
@@ -76,32 +76,47 @@ def map_kernel(dfg: Dfg, fabric: Fabric, request: KernelRequest = KernelRequest(
     if misfit is not None:
         return misfit
     bounds = _bounds(dfg, fabric, request)
-    low = binding(bounds).ii
-    budget = BUDGETS[request.effort]
-    limits = Limits(seed=request.seed, wall_seconds=request.wall_seconds)
-    search = Search(dfg, fabric, request.variant, budget, limits, request.watch)
-    search.run(low, _highest(dfg, fabric, low))
-    if request.variant == "routed" and request.effort != "quick":
-        _take_direct(search, dfg, fabric, budget, request)
+    direct = _search(dfg, fabric, "direct", request)
+    search = _search(dfg, fabric, "routed", request) if request.variant == "routed" else direct
+    _run(direct, search, binding(bounds).ii)
     if search.best is None:
-        slots = len(dfg.nodes)
         hint = "give more effort, a larger fabric or --set variant=routed"
-        return DoesNotFit("search effort", slots, int(budget.total), hint, proven=False)
-    moves_bound = search.shed_moves() if request.variant == "routed" and search.best.moves else 0
+        return DoesNotFit("search effort", len(dfg.nodes), int(search.budget.descents), hint, proven=False)
+    moves_bound = search.shed_moves(int(search.best.ii in direct.refuted)) if search.best.moves else 0
     return _result(dfg, search, bounds, moves_bound, request.seed)
 
 
-def _take_direct(search: Search, dfg: Dfg, fabric: Fabric, budget: Budget, request: KernelRequest) -> None:
-    """A mapping without MOVEs is a routed one too: where the search stopped above its bound, the better one counts."""
-    low = binding(_bounds(dfg, fabric, replace(request, variant="direct"))).ii
-    high = search.best.ii - 1 if search.best is not None else _highest(dfg, fabric, low)
-    if low > high or search.interrupted or lifetime_bound(direct_problem(dfg, fabric)) is None:
-        return
+def _search(dfg: Dfg, fabric: Fabric, variant: Literal["direct", "routed"], request: KernelRequest) -> Search:
     limits = Limits(seed=request.seed, wall_seconds=request.wall_seconds)
-    direct = Search(dfg, fabric, "direct", budget, limits, request.watch)
-    direct.run(low, high)
-    if direct.best is not None:
-        search.best = direct.best
+    return Search(dfg, fabric, variant, BUDGETS[request.effort], limits, request.watch)
+
+
+def _run(direct: Search, search: Search, low: int) -> None:
+    """Both searches climb, then both descend, the one without MOVEs (which may be the only one) first."""
+    lifetime = lifetime_bound(direct.recipes.direct)
+    if lifetime is not None:
+        least = max(low, lifetime.ii)
+        direct.climb(least, _highest(direct.dfg, least))
+    if search is not direct:
+        search.take(direct)
+        search.climb(low, _highest(search.dfg, low))
+    if lifetime is not None and (search is direct or not _aside(direct, search)):
+        direct.descend()
+    if search is not direct:
+        search.take(direct)
+        search.descend()
+
+
+def _aside(direct: Search, search: Search) -> bool:
+    """Is it certain that the search without MOVEs cannot improve on the other one? It must not go another way than
+    alone, so what this finds out is kept only if it settles the matter."""
+    if search.best is None:
+        return False
+    trial = direct.copy()
+    settled = trial.refute_below(search.best.ii)
+    search.spent += trial.spent - direct.spent
+    search.take(trial)
+    return settled
 
 
 def _impossible(dfg: Dfg, fabric: Fabric, request: KernelRequest) -> DoesNotFit | None:
@@ -121,7 +136,7 @@ def _bounds(dfg: Dfg, fabric: Fabric, request: KernelRequest) -> tuple[Bound, ..
     return bounds
 
 
-def _highest(dfg: Dfg, fabric: Fabric, low: int) -> int:
+def _highest(dfg: Dfg, low: int) -> int:
     """Where the search gives up: everything in sequence, twice over."""
     return 2 * low + 2 * len(dfg.nodes)
 

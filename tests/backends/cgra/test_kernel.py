@@ -166,6 +166,13 @@ def test_larger_arrays_are_never_worse(name: str) -> None:
     assert ii("mesh", 3) <= ii("mesh", 2) and ii("torus", 3) <= ii("mesh", 3)
 
 
+@pytest.mark.parametrize(("name", "side"), [("gm_dct4", 3), ("gsm", 2), ("cme_mults1", 2), ("fix_fft", 3)])
+def test_with_moves_is_never_worse_than_without(name: str, side: int) -> None:
+    fabric = Fabric("torus", side, side)
+    direct, routed = (mapped(kernel(name), fabric, variant).mapping for variant in ("direct", "routed"))
+    assert routed.ii < direct.ii or (routed.ii == direct.ii and not routed.moves)
+
+
 def test_same_seed_same_bytes() -> None:
     fabric = Fabric("torus", 4, 4)
     first, second = (mapped(kernel("rv_gemm"), fabric) for _ in range(2))
