@@ -18,6 +18,7 @@ DEFAULT_MACHINE = "wse3"
 OPTIONS = (
     Option("schedule", "auto", "all operators at once, or one after the other with weights streamed past",
            ("auto", "pipeline", "streamed")),
+    Option("training", "false", "forward, backward and weight gradients of every operator", ("false", "true")),
 )  # fmt: skip
 
 
@@ -25,6 +26,10 @@ def legalise(graph: Graph, machine: Machine, request: Request) -> Graph:
     """Every loop nest has a form on the mesh; tensors that live on both sides of the edge get a copy on each."""
     from .network.legalise import legalise_network
 
+    if request.options.get("training") == "true":
+        from .network.training import training_graph
+
+        graph = training_graph(graph)
     return legalise_network(graph)
 
 
