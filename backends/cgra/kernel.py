@@ -82,6 +82,8 @@ def map_kernel(dfg: Dfg, fabric: Fabric, request: KernelRequest = KernelRequest(
     if search.best is None:
         hint = "give more effort, a larger fabric or --set variant=routed"
         return DoesNotFit("search effort", len(dfg.nodes), int(search.budget.descents), hint, proven=False)
+    if request.effort in ("default", "max"):
+        search.confirm()
     moves_bound = search.shed_moves(int(search.best.ii in direct.refuted)) if search.best.moves else 0
     return _result(dfg, search, bounds, moves_bound, request.seed)
 
@@ -168,9 +170,8 @@ def _proof(
 ) -> Literal["bound", "exhausted-twice", "exhausted", "none"]:
     if reached < ii:
         return "none"
-    if all(search.refuted[lower] != "exhausted" for lower in range(bound, ii)):
-        return "bound"
-    return "exhausted"
+    reasons = {search.refuted[lower] for lower in range(bound, ii)}
+    return "exhausted" if "exhausted" in reasons else "exhausted-twice" if "exhausted-twice" in reasons else "bound"
 
 
 def _why(search: Search, bound: Bound, ii: int, reached: int) -> str:

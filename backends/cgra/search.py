@@ -6,7 +6,7 @@ nothing is found, climb again with more effort and further. Then *descend*: the 
 incumbent, every operation on its PE or one beside it, because an embedding that is good at one II is nearly good at the
 next (while that goes well, in growing steps); and with all trials, also those that refute for good, with twice the
 effort and another seed each time it stays undecided. On a fabric much larger than the body the quick trials keep to a
-corner of it.
+corner of it. What was exhausted can be exhausted again, in another way.
 
 With MOVEs, a search without them goes beside: both climb, then both descend, and the search with MOVEs starts from the
 better incumbent. So the answer with MOVEs is never worse than the one without.
@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from mapper.dfg import Dfg
+from mapper.errors import CheckFailed
 from mapper.machine import Fabric
 from mapper.request import Incumbent, Watcher, unwatched
 from mapper.solver import Limits
@@ -32,6 +33,7 @@ from .trials import LARGE, Find, Recipes, Rung, Variant
 __all__ = ["Budget", "Find", "Search"]
 
 WITH_ANSWER = 0.8  # of the climb's effort, where list scheduling has given an answer
+DISAGREE = "this is a fault of mapper or of its solver; please report it with the input"
 ROUNDS = 7  # of a climb that finds nothing
 
 
@@ -246,6 +248,24 @@ class Search:
         self.interrupted |= result.interrupted
         self.wall_limited |= result.wall_limited
         return result
+
+    def confirm(self) -> None:
+        """Exhaust again what was exhausted below the incumbent: another seed, no presolve, no symmetry broken.
+
+        Raises :class:`CheckFailed` if a schedule turns up there: then one of the two runs is wrong.
+        """
+        assert self.best is not None
+        limits = replace(
+            self.limits, effort=self.budget.descents / 4, seed=self.limits.seed + self._level + 1, presolve=False
+        )
+        for ii in (ii for ii in range(self.low, self.best.ii) if self.refuted.get(ii) == "exhausted"):
+            for rung in self.recipes.deciding(ii):
+                result = self._run(Trial(rung.make(), ii, None, limits, {}, self.recipes.room(ii)))
+                if result.schedule is not None:
+                    raise CheckFailed(f"two searches disagree: II {ii} was refuted by one and found by the other",
+                                      self.dfg.name, DISAGREE)  # fmt: skip
+                if result.verdict == "refuted":
+                    self.refuted[ii] = "exhausted-twice"
 
     def shed_moves(self, least: int) -> int:
         """Fewer MOVEs at the incumbent's II while effort lasts; returns a proven lower bound on them."""

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mapper.backends.cgra.kernel import DoesNotFit, KernelRequest, KernelResult, map_kernel
+from mapper.backends.cgra.search import Budget, Search
 from mapper.backends.cgra.solution import solution_json
 from mapper.check_kernel import check_kernel
 from mapper.dfg import Dfg, Edge, Node
+from mapper.errors import CheckFailed
 from mapper.frontends.dfg import load
 from mapper.machine import Fabric, MemoryPorts, PeClass
 from mapper.placement import KernelMapping, Placed
 from mapper.simulate_kernel import simulate_kernel
+from mapper.solver import Limits
 
 DATA = Path(__file__).parents[3] / "benchmarks" / "data" / "cgra"
 
@@ -65,6 +69,22 @@ def test_lifetime_bound_closes_a_direct_kernel_without_search() -> None:
 def test_exhausted_is_not_called_optimal() -> None:
     result = mapped(kernel("gsm"), Fabric("torus", 4, 4), "direct")
     assert (result.outcome.proof, result.outcome.status) == ("exhausted", "feasible")
+
+
+def test_exhausted_in_two_ways_is_optimal() -> None:
+    result = mapped(kernel("el_fft"), Fabric("torus", 2, 2), "direct", "default")
+    assert (result.mapping.ii, result.outcome.proof, result.outcome.status) == (7, "exhausted-twice", "optimal")
+
+
+def test_two_searches_that_disagree_are_an_error() -> None:
+    limits, budget = Limits(), Budget(0.5, 0.5, 4.0, 4.0)
+    search = Search(kernel("gsm"), Fabric("torus", 3, 3), "direct", budget, limits)
+    search.climb(3, 20)
+    assert search.best is not None and search.best.ii == 3
+    search.best = replace(search.best, schedule=replace(search.best.schedule, ii=4))
+    search.refuted[3] = "exhausted"
+    with pytest.raises(CheckFailed, match="two searches disagree: II 3 was refuted by one and found by the other"):
+        search.confirm()
 
 
 def test_recurrence_names_its_nodes() -> None:
