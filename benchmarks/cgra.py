@@ -27,6 +27,7 @@ from mapper.check_kernel import check_kernel
 from mapper.dfg import Dfg
 from mapper.frontends import dfg as frontend
 from mapper.machine import Fabric
+from mapper.placement import KernelMapping
 from mapper.simulate_kernel import simulate_kernel
 
 DATA = Path(__file__).parent / "data" / "cgra"
@@ -134,7 +135,7 @@ def _ours(result: KernelResult | DoesNotFit, fabric: Fabric, judge: str | None, 
     mapping = result.mapping
     legal = not check_kernel(mapping, fabric) and not simulate_kernel(mapping, fabric).violations
     if legal and judge:
-        legal = _judged(judge, result, fabric, variant)
+        legal = not judged(judge, mapping, fabric, variant)
     return Ours(
         mapping.ii,
         result.ii_bound,
@@ -147,9 +148,9 @@ def _ours(result: KernelResult | DoesNotFit, fabric: Fabric, judge: str | None, 
     )
 
 
-def _judged(judge: str, result: KernelResult, fabric: Fabric, variant: str) -> bool:
-    """Ask the benchmark's own judge, by path, about the solution file."""
-    dfg = result.mapping.dfg
+def judged(judge: str, mapping: KernelMapping, fabric: Fabric, variant: str) -> str:
+    """What the benchmark's own judge, called by path, has against the solution file of `mapping`; "" if nothing."""
+    dfg = mapping.dfg
     body = {
         "name": dfg.name,
         "nodes": [{"id": n.id, "op": n.op} for n in dfg.nodes],
@@ -158,9 +159,10 @@ def _judged(judge: str, result: KernelResult, fabric: Fabric, variant: str) -> b
     with tempfile.TemporaryDirectory() as folder:
         kernel, solution = Path(folder, "kernel.json"), Path(folder, "solution.json")
         kernel.write_text(json.dumps(body))
-        solution.write_text(json.dumps(solution_json(result.mapping, fabric)))
+        solution.write_text(json.dumps(solution_json(mapping, fabric)))
         command = [sys.executable, judge, str(kernel), str(solution), "--fixed-registers", "--variant", variant]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        answer = subprocess.run(command, capture_output=True, check=False, text=True)
+    return "" if answer.returncode == 0 else (answer.stdout + answer.stderr).strip() or "judged illegal"
 
 
 def _shortfall(ours: Ours, reference: Reference, variant: str) -> str:
