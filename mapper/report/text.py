@@ -54,8 +54,28 @@ def _title(report: Mapping[str, Any]) -> str:
 
 def _model(report: Mapping[str, Any]) -> str:
     parts = [_totals(report), _movement(report), _costliest(report["ops"], report["totals"]["movement_pj"])]
+    if "array" in report:
+        parts.append(_array(report["array"]))
     parts.append(_host(report["host_ops"]))
     return "\n\n".join(parts)
+
+
+def _array(array: Mapping[str, Any]) -> str:
+    """Work by phase, and how full the launches keep rows, lanes and local memories."""
+    total = sum(array["phase_cycles"].values())
+    rows = [("phase", "cycles", "time", "share of work")]
+    for name, cycles in array["phase_cycles"].items():
+        seconds = quantity(array["phase_seconds"][name], "s")
+        rows.append((name, f"{cycles:,}", seconds, f"{cycles / total if total else 0:.1%}"))
+    most, room = (quantity(array[key], "B") for key in ("lmm_most_bytes", "lmm_bytes"))
+    return "\n".join([
+        columns(rows, frozenset({1, 2, 3})),
+        f"{array['launches']:,} launches on {array['lanes']} lanes, "
+        f"{quantity(array['control_bytes'], 'B')} of control; {array['fill_share']:.1%} of EXEC fills the rows",
+        f"local memory of a unit: {most} of {room} at most, {array['lmm_mean_share']:.1%} on average",
+        f"multiply-accumulates: {array['macs_share']:.1%} on the array, {array['macs_all_lanes_share']:.1%} of these "
+        "on all lanes",
+    ])  # fmt: skip
 
 
 def _totals(report: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from mapper.mapping import Infeasible
 from mapper.networks import map_network
 from mapper.request import Request, Solved
 
+from .account import array_facts
 from .rules import LaneRules
 
 
@@ -24,4 +25,4 @@ def solve(graph: Graph, machine: Machine, request: Request) -> Solved | Infeasib
     mapping = map_network(graph, machine, request, "cgla", LaneRules(machine))
     if isinstance(mapping, Infeasible):
         return mapping
-    return Solved(mapping, outcome_of(mapping, request.objective, request.seed))
+    return Solved(mapping, outcome_of(mapping, request.objective, request.seed), {"array": array_facts(mapping)})

@@ -1,0 +1,64 @@
+"""What a person asks of a mapping to lanes, from it alone: time by phase and lane, fill, local memory, coverage.
+
+*Fill* is the part of EXEC in which the rows fill before the first result of a launch leaves: EXEC less 4 cycles an
+iteration. *Occupancy* of a unit's local memory counts all buffers of a stage, double-buffered ones twice; its mean
+weighs stages by EXEC. *Coverage* is the share of the multiply-accumulates that the array executes, and of these the
+share on all lanes. Lanes of a stage work alike, so a lane is busy in the stages that hold it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from mapper.cost import iterations, outputs_per_copy
+from mapper.ir import Op
+from mapper.mapping import Mapping, Stage
+
+__all__ = ["array_facts"]
+
+
+def array_facts(mapping: Mapping) -> dict[str, Any]:
+    """The report's section `array`."""
+    ops = {op.name: op for op in mapping.graph.nests}
+    machine, stages = mapping.machine, mapping.stages
+    lanes, hertz = machine.setting("lanes", 1), machine.clock_hz
+    capacity = machine.memory("lmm").capacity_bytes or 0
+    cycles = Counter[str]()
+    for stage in stages:
+        for phase in stage.phases:
+            cycles[phase.name] += phase.cycles * phase.times
+    fill = sum(_exec(s) - machine.setting("iteration_cycles", 4) * _iterations(s, ops[s.op]) for s in stages)
+    held = [_held_bytes(stage) for stage in stages]
+    mean = sum(map(int.__mul__, held, map(_exec, stages))) / max(1, cycles["EXEC"])
+    macs = sum(ops[s.op].macs for s in stages)
+    return {
+        "lanes": lanes,
+        "launches": sum(stage.launches for stage in stages),
+        "control_bytes": sum(stage.configuration_bytes * stage.launches for stage in stages),
+        "phase_cycles": dict(cycles),
+        "phase_seconds": {name: count / hertz for name, count in cycles.items()},
+        "lane_exec_cycles": [sum(_exec(s) for s in stages if s.rect.lanes > lane) for lane in range(lanes)],
+        "fill_share": fill / max(1, cycles["EXEC"]),
+        "lmm_bytes": capacity,
+        "lmm_most_bytes": max(held, default=0),
+        "lmm_mean_share": mean / capacity if capacity else 0.0,
+        "macs_share": macs / mapping.graph.macs if mapping.graph.macs else 1.0,
+        "macs_all_lanes_share": sum(ops[s.op].macs for s in stages if s.rect.lanes == lanes) / max(1, macs),
+        "host_bytes": sum(mapping.graph.tensor(name).bytes for op in mapping.graph.ops if not isinstance(op, Op)
+                          for name in (*op.inputs, *op.outputs) if op.name in {call.op for call in mapping.host}),
+    }  # fmt: skip
+
+
+def _exec(stage: Stage) -> int:
+    return sum(phase.cycles * phase.times for phase in stage.phases if phase.name == "EXEC")
+
+
+def _iterations(stage: Stage, op: Op) -> int:
+    """Iterations of the body and of the tail, copies counted once."""
+    return iterations(stage, op) + (outputs_per_copy(stage, op) if stage.tail is not None else 0)
+
+
+def _held_bytes(stage: Stage) -> int:
+    """Bytes of one unit's local memory that the stage takes."""
+    return sum(buffer.bytes * buffer.copies for buffer in stage.buffers if buffer.memory == "lmm")
