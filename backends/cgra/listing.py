@@ -10,7 +10,8 @@ a time, each soon after what it needs; each at the earliest cycle and on the PE 
 * values that wait on their own PE still fit its registers; a careful attempt counts those among them that nobody
   reads so far.
 
-If some operation finds no place, a larger II is tried: it leaves more free slots.
+If some operation finds no place, the search jumps back: the operand or reader placed last gives up its place, and what
+came after it is placed again. After a number of jumps a larger II is tried: it leaves more free slots.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from heapq import heapify, heappop, heappush
 from itertools import product
 from math import ceil, isqrt
 from typing import Any
@@ -37,6 +39,9 @@ NEAR = 24  # PEs looked at for an operation
 TIMES = 5  # cycles tried for a MOVE on one PE
 STEPS = 160  # MOVEs tried for one route
 COLOURING = 100  # steps of a search for registers
+JUMPS = 40  # back to an operation that stands in the way, in one attempt
+PATIENCE, OFTEN = 3, 9  # places of an operation given up before others move first, before those that feed it move
+WORK = 6000  # operations and MOVEs tried in one attempt
 GROWTH = 1.12  # of II from one attempt to the next
 LAST = 16  # IIs tried before giving up
 
@@ -68,6 +73,7 @@ class Table:
     unread: dict[int, int] = field(default_factory=dict)  # copy of a node -> readers without a place
     ports: dict[tuple[int, int], int] = field(default_factory=dict)
     reads: dict[tuple[int, int, int], int] = field(default_factory=dict)  # (source, reader, distance) -> copy
+    work: int = 0  # operations and MOVEs tried
     journal: list[Callable[[], object]] = field(default_factory=list)
     on_pe: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     of_value: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -95,6 +101,7 @@ class Table:
 
     def execute(self, copy: Copy, memory: bool) -> int | None:
         """Put an operation into its slots; its number, None if they are taken or registers overflow."""
+        self.work += 1
         slots = [(copy.pe, (copy.cycle + step) % self.ii) for step in range(copy.latency)]
         if copy.latency > self.ii or any(slot in self.busy or self.held.get(slot) for slot in slots):
             return None
@@ -314,7 +321,7 @@ def listed(dfg: Dfg, fabric: Fabric, low: int, high: int, moves: bool) -> tuple[
         for area in _areas(fabric, direct, ii):
             for rank, careful in product((order.by_height, order.by_need), (True, False)):
                 table = Table(direct, ii, moves, area, careful)
-                if _placed(table, order, rank):
+                if _Placing(table, order, _sequence(order, rank)).run():
                     return _finished(dfg, fabric, table)
     return None
 
@@ -340,41 +347,94 @@ def _areas(fabric: Fabric, problem: Problem, ii: int) -> Iterator[frozenset[int]
                 yield corner
 
 
-def _placed(table: Table, order: _Order, rank: Sequence[int]) -> bool:
-    """Every operation in its turn, of those that may run the one of least rank; False at the first without a place."""
+def _sequence(order: _Order, rank: Sequence[int]) -> list[int]:
+    """Every operation in its turn, of those whose operands have had theirs the one of least rank."""
     waiting = {n: sum(r.reader == n and r.distance == 0 for r in order.reads_of[n]) for n in order.topological}
-    ready = sorted((n for n, count in waiting.items() if not count), key=lambda n: rank[n])
-    where: dict[int, int] = {}
+    ready = [(rank[n], n) for n, count in waiting.items() if not count]
+    heapify(ready)
+    found: list[int] = []
     while ready:
-        number = ready.pop(0)
-        copy = _place(table, order, number, where)
-        if copy is None:
-            return False
-        where[number] = copy
+        number = heappop(ready)[1]
+        found.append(number)
         for read in order.reads_of[number]:
             if read.sources[0] == number and read.distance == 0:
                 waiting[read.reader] -= 1
                 if not waiting[read.reader]:
-                    ready.append(read.reader)
-        ready.sort(key=lambda n: rank[n])
-    return len(where) == len(waiting)
+                    heappush(ready, (rank[read.reader], read.reader))
+    return found
 
 
-def _place(table: Table, order: _Order, number: int, where: dict[int, int]) -> int | None:
-    """The earliest cycle, nearest PE first."""
-    takes = [r for r in order.reads_of[number] if r.reader == number and r.sources[0] in where]
-    gives = [r for r in order.reads_of[number] if r.sources[0] == number and r.reader in where]
-    copies = [(table.copies[where[r.sources[0]]], r.distance) for r in takes]
-    ends = [copy.pe for copy, _ in copies] + [table.copies[where[r.reader]].pe for r in gives]
-    first = max([0, *(copy.cycle + copy.latency - distance * table.ii for copy, distance in copies)])
-    near = _near(table, order, number, ends)
-    for cycle in range(first, first + min(table.ii, max(1, PLACES // len(near)))):
-        for pe in near:
+@dataclass
+class _Placing:
+    """The operations of `sequence` into `table`, one by one, with jumps back to what stands in the way."""
+
+    table: Table
+    order: _Order
+    sequence: Sequence[int]
+    where: dict[int, int] = field(default_factory=dict)
+    marks: list[int] = field(default_factory=list)
+    banned: dict[int, set[tuple[int, int]]] = field(default_factory=dict)  # places given up, as (PE, cycle)
+
+    @cached_property
+    def position(self) -> dict[int, int]:
+        """Turn of each operation."""
+        return {number: turn for turn, number in enumerate(self.sequence)}
+
+    def run(self) -> bool:
+        """Is every operation placed? No, where an operation has no place and the jumps or the work are used up."""
+        jumps = JUMPS
+        while len(self.marks) < len(self.sequence):
+            number, mark = self.sequence[len(self.marks)], len(self.table.journal)
+            copy = self._place(number)
+            if copy is not None:
+                self.where[number] = copy
+                self.marks.append(mark)
+                continue
+            culprit = self._culprit(number)
+            jumps -= 1
+            if culprit is None or jumps < 0 or self.table.work > WORK:
+                return False
+            self._back_to(culprit)
+        return True
+
+    def _culprit(self, number: int) -> int | None:
+        """The partner that is to move: seldom moved so far, placed last; partners of partners when all moved often."""
+        near = self._partners(number)
+        if all(len(self.banned.get(n, ())) >= OFTEN for n in near):
+            near = {far for n in near for far in self._partners(n)}
+        return min(near, key=lambda n: (len(self.banned.get(n, ())) // PATIENCE, -self.position[n]), default=None)
+
+    def _partners(self, number: int) -> set[int]:
+        ends = {end for read in self.order.reads_of[number] for end in (read.reader, read.sources[0])}
+        return {end for end in ends if end in self.where and end != number}
+
+    def _back_to(self, culprit: int) -> None:
+        """Undo everything from its turn on; it shall not stand there again until an earlier operation moves."""
+        turn, copy = self.position[culprit], self.table.copies[self.where[culprit]]
+        self.table.undo(self.marks[turn])
+        for number in self.sequence[turn : len(self.marks)]:
+            del self.where[number]
+            if number != culprit:
+                self.banned.pop(number, None)
+        del self.marks[turn:]
+        self.banned.setdefault(culprit, set()).add((copy.pe, copy.cycle))
+
+    def _place(self, number: int) -> int | None:
+        """The earliest cycle, nearest PE first."""
+        table, order, where = self.table, self.order, self.where
+        takes = [r for r in order.reads_of[number] if r.reader == number and r.sources[0] in where]
+        gives = [r for r in order.reads_of[number] if r.sources[0] == number and r.reader in where]
+        copies = [(table.copies[where[r.sources[0]]], r.distance) for r in takes]
+        ends = [copy.pe for copy, _ in copies] + [table.copies[where[r.reader]].pe for r in gives]
+        first = max([0, *(copy.cycle + copy.latency - distance * table.ii for copy, distance in copies)])
+        near, banned = _near(table, order, number, ends), self.banned.get(number, ())
+        cycles = range(first, first + min(table.ii, max(1, PLACES // len(near))))
+        for cycle, pe in ((cycle, pe) for cycle in cycles for pe in near if (pe, cycle) not in banned):
             start = Copy(number, pe, cycle, _latency(order.problem.operations[number], pe))
             copy = _settle(table, order, number, start, where)
             if copy is not None:
                 return copy
-    return None
+        return None
 
 
 def _near(table: Table, order: _Order, number: int, ends: Sequence[int]) -> list[int]:
