@@ -154,8 +154,8 @@ def _difference(graph: Graph, feeds: dict[str, Any], expected: Sequence[Any], ca
 
 
 def _tolerance(want: Any, given: float) -> float:
-    """Half-precision results may round differently at each step: four units in the last place of the largest."""
-    step = {"float16": 2.0**-10, "bfloat16": 2.0**-7}.get(want.dtype.name, 0.0)
+    """Results may round differently at each step: four units in the last place of the largest."""
+    step = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}.get(want.dtype.name, 0.0)
     finite = np.abs(want[np.isfinite(want)].astype(np.float64)) if want.size else np.zeros(0)
     return max(given, 1e-7, 4 * step * float(finite.max(initial=0.0)))
 

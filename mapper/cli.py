@@ -180,7 +180,7 @@ def simulate(folder: Path, model: Path | None, seed: int, as_json: bool) -> int:
     from mapper import documents, verify
 
     decision, header = documents.read(folder)
-    outcome = verify.simulate_decision(decision, model or header["input"]["name"], seed)
+    outcome = verify.simulate_decision(decision, model or documents.source_of(folder, header), seed)
     click.echo(json.dumps(outcome.as_dict()) if as_json else outcome.text())
     if outcome.violations:
         raise CheckFailed(f"the simulation differs in {len(outcome.violations)} places", str(folder))

@@ -13,13 +13,14 @@ from typing import Any
 from mapper.check import check
 from mapper.codec import CodecError, decode, encode
 from mapper.errors import InputError
+from mapper.inputs import digest_of
 from mapper.kgraph import KernelGraph, PlacedKernel
 from mapper.machine import Machine
 from mapper.mapping import Mapping
 from mapper.placement import KernelMapping
 from mapper.violation import Violation
 
-__all__ = ["ContestDecision", "Decision", "KernelDecision", "check_decision", "read", "text"]
+__all__ = ["ContestDecision", "Decision", "KernelDecision", "check_decision", "read", "source_of", "text"]
 
 SIZE_LIMIT_BYTES = 1 << 30
 
@@ -65,6 +66,17 @@ def read(folder: Path) -> tuple[Decision, dict[str, Any]]:
         raise InputError("mapping.json has a wrong value", str(path), str(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError("not a mapping document", str(path), "it must be JSON with a key 'mapping'") from error
+
+
+def source_of(folder: Path, header: dict[str, Any]) -> Path | str:
+    """The model that the mapping in `folder` was made from: its file here or beside `folder`, known by its digest.
+
+    Without one, the recorded name.
+    """
+    name, digest = str(header["input"]["name"]), header["input"]["sha256"]
+    beside = folder if folder.is_dir() else folder.parent
+    found = (path for path in (Path(name), beside.resolve().parent / name) if path.is_file())
+    return next((path for path in found if digest_of(path) == digest), name)
 
 
 def check_decision(decision: Decision) -> tuple[Violation, ...]:

@@ -49,7 +49,7 @@ def load(source: str | Path, dims: Mapping[str, int] | None = None) -> Loaded:
     frontend = frontend_for(path, head)
     with _refusals():
         value = frontend.load(path, dims or {}) if getattr(frontend, "TAKES_DIMS", False) else frontend.load(path)
-    return Loaded(path.name, _kind(value), _digest(path), value, path)
+    return Loaded(path.name, _kind(value), digest_of(path), value, path)
 
 
 @contextmanager
@@ -81,7 +81,8 @@ def _head(path: Path) -> bytes:
         raise InputError("input cannot be read", str(path), getattr(error, "strerror", None) or str(error)) from error
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

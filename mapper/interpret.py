@@ -16,10 +16,10 @@ import numpy as np
 
 from mapper import dtypes
 from mapper.index import Gathered, Index, interval
-from mapper.ir import Access, Graph, Op, Opaque, View
+from mapper.ir import Access, Graph, Op, Opaque, Tensor, View
 from mapper.scalar import Arg, Call, Cast, Scalar, cast, evaluate
 
-__all__ = ["Host", "evaluate_op", "read_values", "run"]
+__all__ = ["Host", "evaluate_op", "read_values", "run", "viewed"]
 
 Array = np.ndarray[Any, Any]
 Host = Callable[[Opaque, Sequence[Array]], Sequence[Array]]
@@ -49,13 +49,18 @@ def run(graph: Graph, feeds: Mapping[str, Array], host: Host | None = None) -> d
 
 def _run_one(graph: Graph, op: Any, values: Mapping[str, Array], host: Host | None) -> dict[str, Array]:
     if isinstance(op, View):
-        return {op.output: values[op.input].reshape(graph.tensor(op.output).shape)}
+        return {op.output: viewed(values[op.input], graph.tensor(op.output))}
     if isinstance(op, Opaque):
         if host is None:
             raise ValueError(f"operator {op.name!r} ({op.op_type}) is opaque and no host was given to run it")
         return dict(zip(op.outputs, host(op, [values[name] for name in op.inputs]), strict=True))
     target = graph.tensor(op.write.tensor)
     return {target.name: evaluate_op(op, values, target.shape, target.dtype)}
+
+
+def viewed(values: Array, tensor: Tensor) -> Array:
+    """The same bits as `tensor`, a view of them."""
+    return values.reshape(tensor.shape).view(dtypes.numpy_type(tensor.dtype))
 
 
 def evaluate_op(op: Op, values: Mapping[str, Array], shape: tuple[int, ...], dtype: str) -> Array:

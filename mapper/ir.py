@@ -183,7 +183,8 @@ def _selects(body: Scalar) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The same bytes under another name and shape (row-major order kept): nothing moves."""
+    """The same bytes under another name and shape (row-major order kept), perhaps read as another type of equally many
+    bits: nothing moves."""
 
     name: str
     op_type: str
@@ -334,7 +335,7 @@ def _check_order(graph: Graph, op: AnyOp, ready: set[str]) -> None:
 
 def _check_view(graph: Graph, op: View) -> None:
     source, target = graph.tensor(op.input), graph.tensor(op.output)
-    if source.elements != target.elements or source.dtype != target.dtype:
+    if source.elements != target.elements or dtypes.BITS[source.dtype] != dtypes.BITS[target.dtype]:
         raise GraphError(f"view {op.name!r} turns {source.dtype}{source.shape} into {target.dtype}{target.shape}")
 
 

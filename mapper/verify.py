@@ -69,7 +69,9 @@ def simulate_model(mapping: Mapping, source: Path | str, seed: int = 0) -> Verif
     priced = cost(mapping)
     if not _small(mapping) or not _available(source):
         why = "values not run: " + (
-            f"{source} is not here, name the model with --model" if _small(mapping) else "the model is too large"
+            f"{source} with the same bytes is not here, name the model with --model"
+            if _small(mapping)
+            else "the model is too large"
         )
         played = simulate(mapping)
         return Verification(

@@ -32,6 +32,17 @@ def test_a_kernel_compiles_checks_and_simulates(tmp_path: Path) -> None:
     assert "equal" in mapper("simulate", str(folder)).stdout
 
 
+def test_the_model_is_found_again_beside_its_result_by_its_bytes(tmp_path: Path) -> None:
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", value[:1], value[1:])
+    onnx.save(helper.make_model(graph), tmp_path / "relu.onnx")
+    assert mapper("compile", "relu.onnx", "--target", "cgra", "-o", "out", cwd=tmp_path).returncode == 0
+    assert "1 outputs with the ONNX reference" in mapper("simulate", str(tmp_path / "out")).stdout
+    graph.name = "another"
+    onnx.save(helper.make_model(graph), tmp_path / "relu.onnx")
+    assert "relu.onnx with the same bytes is not here" in mapper("simulate", str(tmp_path / "out")).stdout
+
+
 def test_json_goes_to_stdout_alone(tmp_path: Path) -> None:
     done = mapper("compile", str(KERNEL), "--target", "cgra", "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["outcome"]["proof"] == "bound"

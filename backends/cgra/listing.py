@@ -1,338 +1,77 @@
 """A schedule for any body, soon: list scheduling on a modulo table, with routes searched operand by operand.
 
 The exact search answers best on bodies that it can close; on large ones it may end with nothing. This scheduler gives
-it an answer to improve. At one II operations are placed in the order of their height, or, so that fewer values wait at
-a time, each soon after what it needs; each at the earliest cycle and on the PE nearest to its operands at which
+it an answer to improve. At one II the operations are placed one by one, in one of several orders (see `orders`), each
+near its operands and readers in time, and on the PE nearest to them, at which
 
 * its slot is free, and nobody waits there for an output register that must not be overwritten;
 * every operand can be read: directly, or through a chain of MOVEs found depth first, nearest PE first;
-* what it gives to operations that already stand (values of earlier iterations) can reach them;
+* what it gives to operations that already stand can reach them;
 * values that wait on their own PE still fit its registers; a careful attempt counts those among them that nobody
   reads so far.
 
 If some operation finds no place, the search jumps back: the operand or reader placed last gives up its place, and what
-came after it is placed again. After a number of jumps a larger II is tried: it leaves more free slots.
+came after it is placed again. After a number of jumps the next way of placing is tried, then a larger II: it leaves
+more free slots.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from heapq import heapify, heappop, heappush
 from itertools import product
-from math import ceil, isqrt
-from typing import Any
+from math import isqrt
 
 from mapper.dfg import Dfg
 from mapper.machine import Fabric
 
 from .formulation import Schedule
+from .orders import Body, Order
 from .problem import Operation, Problem, Read, direct_problem, routed_problem
-from .registers import Life, colouring
+from .table import Copy, Table
 
 __all__ = ["listed"]
 
 PLACES = 400  # (cycle, PE) pairs looked at for an operation, earliest cycles first
 NEAR = 24  # PEs looked at for an operation
-TIMES = 5  # cycles tried for a MOVE on one PE
-STEPS = 160  # MOVEs tried for one route
-COLOURING = 100  # steps of a search for registers
-JUMPS = 40  # back to an operation that stands in the way, in one attempt
+JUMPS = 12  # back to an operation that stands in the way, in one attempt
 PATIENCE, OFTEN = 3, 9  # places of an operation given up before others move first, before those that feed it move
-WORK = 6000  # operations and MOVEs tried in one attempt
-GROWTH = 1.12  # of II from one attempt to the next
-LAST = 16  # IIs tried before giving up
+WORK = 3000  # operations and MOVEs tried in one attempt
+LAST = 40  # IIs above twice the lowest at which it gives up
+NEARLY, STRIDE = 0.85, 5  # where less of the body than this was placed, II grows by a fifth at once
+SPREAD = 4.0  # links that a PE without a free slot counts as further away
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
-    """Where a value was written: by its node, or by a MOVE of it (`source` names the copy that the MOVE read)."""
+class Way:
+    """How to place: in which order, `careful` with registers, and how many links further a full PE counts as."""
 
-    value: int
-    pe: int
-    cycle: int
-    latency: int
-    source: int | None = None
-
-
-@dataclass
-class Table:
-    """A partial schedule at one II: who executes where, what must stay unwritten, and what waits in registers."""
-
-    problem: Problem
-    ii: int
-    moves: bool
-    inside: frozenset[int]
+    order: str
     careful: bool
-    copies: list[Copy] = field(default_factory=list)
-    busy: dict[tuple[int, int], int] = field(default_factory=dict)
-    held: dict[tuple[int, int], int] = field(default_factory=dict)
-    waits: dict[int, int] = field(default_factory=dict)  # copy -> cycles until its last read on its own PE
-    unread: dict[int, int] = field(default_factory=dict)  # copy of a node -> readers without a place
-    ports: dict[tuple[int, int], int] = field(default_factory=dict)
-    reads: dict[tuple[int, int, int], int] = field(default_factory=dict)  # (source, reader, distance) -> copy
-    work: int = 0  # operations and MOVEs tried
-    journal: list[Callable[[], object]] = field(default_factory=list)
-    on_pe: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
-    of_value: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
-
-    @cached_property
-    def group_of(self) -> dict[int, int]:
-        """The group of memory ports of each PE."""
-        return {pe: number for number, group in enumerate(self.problem.fabric.port_groups) for pe in group}
-
-    def undo(self, mark: int) -> None:
-        """Back to what was when the journal had `mark` entries."""
-        while len(self.journal) > mark:
-            self.journal.pop()()
-
-    def _set(self, table: dict[Any, int], key: Any, value: int) -> None:
-        before = table.get(key)
-        table[key] = value
-        self.journal.append(lambda: table.pop(key) if before is None else table.__setitem__(key, before))
-
-    def load(self, pe: int) -> int:
-        """Slots that are taken on a PE."""
-        return sum(self.copies[number].latency for number in self.on_pe[pe])
-
-    # ---------------------------------------------------------------- executing
-
-    def execute(self, copy: Copy, memory: bool) -> int | None:
-        """Put an operation into its slots; its number, None if they are taken or registers overflow."""
-        self.work += 1
-        slots = [(copy.pe, (copy.cycle + step) % self.ii) for step in range(copy.latency)]
-        if copy.latency > self.ii or any(slot in self.busy or self.held.get(slot) for slot in slots):
-            return None
-        number, mark = len(self.copies), len(self.journal)
-        self._append(copy)
-        for slot in slots:
-            self._set(self.busy, slot, number)
-        self._keep_unread(copy)
-        if (memory and not self._take_port(copy)) or not self._registers_fit(copy.pe):
-            self.undo(mark)
-            return None
-        return number
-
-    def _append(self, copy: Copy) -> None:
-        for numbers in (self.on_pe[copy.pe], self.of_value[copy.value]):
-            numbers.append(len(self.copies))
-            self.journal.append(numbers.pop)
-        self.copies.append(copy)
-        self.journal.append(self.copies.pop)
-
-    def _keep_unread(self, copy: Copy) -> None:
-        """What is still to be read must outlast an operation that writes the output register after it."""
-        for number in self.on_pe[copy.pe] if self.careful else ():
-            span = min(copy.cycle - self.copies[number].cycle, self.ii)
-            if self.unread.get(number) and span > self.waits.get(number, 0):
-                self._set(self.waits, number, span)
-
-    def _take_port(self, copy: Copy) -> bool:
-        ports = self.problem.fabric.memory_ports
-        if ports is None:
-            return True
-        key = (self.group_of[copy.pe], copy.cycle % self.ii)
-        self._set(self.ports, key, self.ports.get(key, 0) + 1)
-        return self.ports[key] <= ports.count
-
-    # ---------------------------------------------------------------- reading
-
-    def read(self, number: int, pe: int, cycle: int) -> bool:
-        """Let PE `pe` read copy `number` at `cycle` (counted in the iteration of the value), if that can be."""
-        copy = self.copies[number]
-        span = cycle - copy.cycle
-        if not copy.latency <= span <= self.ii:
-            return False
-        if pe == copy.pe:
-            return self._wait(number, span)
-        if pe not in self.problem.fabric.neighbours[copy.pe]:
-            return False
-        slots = [(copy.pe, (copy.cycle + step) % self.ii) for step in range(copy.latency, span)]
-        if any(slot in self.busy for slot in slots):
-            return False
-        for slot in slots:
-            self._set(self.held, slot, self.held.get(slot, 0) + 1)
-        return True
-
-    def _wait(self, number: int, span: int) -> bool:
-        mark = len(self.journal)
-        self._set(self.waits, number, max(span, self.waits.get(number, 0)))
-        if self._registers_fit(self.copies[number].pe):
-            return True
-        self.undo(mark)
-        return False
-
-    def _registers_fit(self, pe: int) -> bool:
-        """Values that outlive the output register are arcs on the circle of slots; the registers must colour them."""
-        arcs = [self._life(number) for number in self.on_pe[pe] if number in self.waits]
-        needed = [arc for arc in arcs if arc is not None]
-        registers = self.problem.fabric.registers
-        return len(needed) <= registers or colouring(needed, self.ii, registers, COLOURING) is not None
-
-    def _life(self, number: int) -> Life | None:
-        copy, span = self.copies[number], self.waits[number]
-        between = range(copy.latency, span)
-        if not any(self.busy.get((copy.pe, (copy.cycle + step) % self.ii), number) != number for step in between):
-            return None
-        return Life(number, copy.pe, (copy.cycle + copy.latency) % self.ii, span - copy.latency + 1)
-
-    # ---------------------------------------------------------------- routing
-
-    def route(self, value: int, pe: int, cycle: int, far: Sequence[Sequence[int]]) -> int | None:
-        """The copy of `value` that PE `pe` reads at `cycle`, with MOVEs placed for it; None without a trace."""
-        known = sorted(self.of_value[value], key=lambda n: (far[self.copies[n].pe][pe], -self.copies[n].cycle))
-        for number in known:
-            if self.read(number, pe, cycle):
-                return number
-        if not self.moves:
-            return None
-        steps = [STEPS]
-        for number in known:
-            copy = self.copies[number]
-            most = far[copy.pe][pe] + 1 + (cycle - copy.cycle) // self.ii
-            found = self._moved(number, pe, cycle, far, most, steps)
-            if found is not None:
-                return found
-        return None
-
-    def _moved(
-        self, number: int, pe: int, cycle: int, far: Sequence[Sequence[int]], left: int, steps: list[int]
-    ) -> int | None:
-        """Copy the value on, at most `left` times, until PE `pe` can read it: each copy lives up to II cycles."""
-        copy = self.copies[number]
-        reach = [p for p in (copy.pe, *self.problem.fabric.neighbours[copy.pe]) if p in self.inside]
-        for there in sorted(reach, key=lambda other: (far[other][pe], other)):
-            if far[there][pe] > left:
-                continue
-            for when in self._cycles(copy, there, cycle, far[there][pe]):
-                if cycle - when > left * self.ii:
-                    continue
-                if steps[0] <= 0:
-                    return None
-                steps[0] -= 1
-                mark = len(self.journal)
-                moved = self.execute(Copy(copy.value, there, when, 1, number), False)
-                if moved is not None and self.read(number, there, when):
-                    if self.read(moved, pe, cycle):
-                        return moved
-                    further = self._moved(moved, pe, cycle, far, left - 1, steps) if left > 1 else None
-                    if further is not None:
-                        return further
-                self.undo(mark)
-        return None
-
-    def _cycles(self, copy: Copy, there: int, cycle: int, distance: int) -> Iterator[int]:
-        """Cycles at which a MOVE may run: on the value's own PE late, so that it stays in its register; on others
-        early and late."""
-        first, last = copy.cycle + copy.latency, min(copy.cycle + self.ii, cycle - max(distance, 1))
-        free = [when for when in range(first, last + 1) if (there, when % self.ii) not in self.busy]
-        late = free[-TIMES:][::-1]
-        yield from late if there == copy.pe else dict.fromkeys([*free[:TIMES], *late])
+    spread: float
 
 
-@dataclass(frozen=True)
-class _Order:
-    """What the placement of a body needs to know about it."""
-
-    problem: Problem
-
-    @cached_property
-    def reads_of(self) -> list[list[Read]]:
-        """What each operation reads and who reads it."""
-        found: list[list[Read]] = [[] for _ in self.problem.operations]
-        for read in self.problem.reads:
-            for number in {read.reader, read.sources[0]}:
-                found[number].append(read)
-        return found
-
-    @cached_property
-    def height(self) -> list[int]:
-        """Longest way from each operation to the end of the iteration, in cycles."""
-        found = [0] * len(self.problem.operations)
-        for number in reversed(self.topological):
-            after = [found[r.reader] for r in self.reads_of[number] if r.sources[0] == number and r.distance == 0]
-            found[number] = self.problem.operations[number].least_latency_cycles + max(after, default=0)
-        return found
-
-    @cached_property
-    def by_height(self) -> list[int]:
-        """Rank of each operation, longest way to the end first."""
-        return _ranks(sorted(self.topological, key=lambda n: (-self.height[n], n)))
-
-    @cached_property
-    def by_need(self) -> list[int]:
-        """Rank in a walk that finishes what one operation needs before it turns to the next."""
-        needs: dict[int, list[int]] = {n: [] for n in self.topological}
-        for read in self.problem.reads:
-            if read.distance == 0:
-                needs[read.reader].append(read.sources[0])
-        found: dict[int, None] = {}
-        for end in sorted(self.topological, key=lambda n: (self.height[n], -n)):
-            stack = [end]
-            while stack:
-                missing = sorted((s for s in needs[stack[-1]] if s not in found), key=lambda n: (-self.height[n], n))
-                if missing:
-                    stack.append(missing[0])
-                else:
-                    found.setdefault(stack.pop())
-        return _ranks(list(found))
-
-    @cached_property
-    def topological(self) -> list[int]:
-        index = {node.id: number for number, node in enumerate(self.problem.dfg.nodes)}
-        return [index[node] for node in self.problem.dfg.order]
-
-    @cached_property
-    def far(self) -> list[list[int]]:
-        """Links from PE to PE."""
-        fabric = self.problem.fabric
-        return [_distances(fabric, pe) for pe in range(fabric.size)]
-
-
-def _ranks(order: Sequence[int]) -> list[int]:
-    found = [0] * len(order)
-    for position, number in enumerate(order):
-        found[number] = position
-    return found
-
-
-def _distances(fabric: Fabric, start: int) -> list[int]:
-    found = [fabric.size] * fabric.size
-    found[start], front = 0, [start]
-    while front:
-        front = [n for pe in front for n in fabric.neighbours[pe] if _closer(found, n, found[pe] + 1)]
-    return found
-
-
-def _closer(found: list[int], pe: int, distance: int) -> bool:
-    if distance >= found[pe]:
-        return False
-    found[pe] = distance
-    return True
+WAYS = (
+    Way("swing", True, SPREAD), Way("swing", True, 0.0), Way("swing", False, SPREAD), Way("by_height", True, SPREAD),
+    Way("by_height", False, 0.0), Way("by_need", True, 0.0), Way("by_need", False, SPREAD),
+)  # fmt: skip
 
 
 def listed(dfg: Dfg, fabric: Fabric, low: int, high: int, moves: bool) -> tuple[Problem, Schedule] | None:
     """The first schedule found at an II of `low` … `high`, climbing; None if there is none."""
-    direct = direct_problem(dfg, fabric)
-    order = _Order(direct)
-    for ii in _climbing(low, high):
-        for area in _areas(fabric, direct, ii):
-            for rank, careful in product((order.by_height, order.by_need), (True, False)):
-                table = Table(direct, ii, moves, area, careful)
-                if _Placing(table, order, _sequence(order, rank)).run():
-                    return _finished(dfg, fabric, table)
-    return None
-
-
-def _climbing(low: int, high: int) -> Iterator[int]:
-    """IIs from `low` to `high` in growing steps."""
+    body = Body(direct_problem(dfg, fabric))
     ii = low
-    for _ in range(LAST):
-        if ii <= high:
-            yield ii
-        ii = max(ii + 1, ceil(ii * GROWTH))
+    while ii <= min(high, 2 * low + LAST):
+        farthest = 0
+        for area, way in product(_areas(fabric, body.problem, ii), WAYS):
+            table = Table(body.problem, ii, moves, area, way.careful)
+            placing = _Placing(table, body, getattr(body, way.order), way.spread)
+            if placing.run():
+                return _finished(dfg, fabric, table)
+            farthest = max(farthest, placing.farthest)
+        ii += 1 if farthest >= NEARLY * len(dfg.nodes) else max(1, ii // STRIDE)
+    return None
 
 
 def _areas(fabric: Fabric, problem: Problem, ii: int) -> Iterator[frozenset[int]]:
@@ -347,48 +86,34 @@ def _areas(fabric: Fabric, problem: Problem, ii: int) -> Iterator[frozenset[int]
                 yield corner
 
 
-def _sequence(order: _Order, rank: Sequence[int]) -> list[int]:
-    """Every operation in its turn, of those whose operands have had theirs the one of least rank."""
-    waiting = {n: sum(r.reader == n and r.distance == 0 for r in order.reads_of[n]) for n in order.topological}
-    ready = [(rank[n], n) for n, count in waiting.items() if not count]
-    heapify(ready)
-    found: list[int] = []
-    while ready:
-        number = heappop(ready)[1]
-        found.append(number)
-        for read in order.reads_of[number]:
-            if read.sources[0] == number and read.distance == 0:
-                waiting[read.reader] -= 1
-                if not waiting[read.reader]:
-                    heappush(ready, (rank[read.reader], read.reader))
-    return found
-
-
 @dataclass
 class _Placing:
-    """The operations of `sequence` into `table`, one by one, with jumps back to what stands in the way."""
+    """The operations into `table`, one by one, with jumps back to what stands in the way."""
 
     table: Table
-    order: _Order
-    sequence: Sequence[int]
+    body: Body
+    order: Order
+    spread: float
     where: dict[int, int] = field(default_factory=dict)
     marks: list[int] = field(default_factory=list)
     banned: dict[int, set[tuple[int, int]]] = field(default_factory=dict)  # places given up, as (PE, cycle)
+    farthest: int = 0  # most operations that stood at a time
 
     @cached_property
     def position(self) -> dict[int, int]:
         """Turn of each operation."""
-        return {number: turn for turn, number in enumerate(self.sequence)}
+        return {number: turn for turn, number in enumerate(self.order.sequence)}
 
     def run(self) -> bool:
         """Is every operation placed? No, where an operation has no place and the jumps or the work are used up."""
         jumps = JUMPS
-        while len(self.marks) < len(self.sequence):
-            number, mark = self.sequence[len(self.marks)], len(self.table.journal)
+        while len(self.marks) < len(self.order.sequence):
+            number, mark = self.order.sequence[len(self.marks)], len(self.table.journal)
             copy = self._place(number)
             if copy is not None:
                 self.where[number] = copy
                 self.marks.append(mark)
+                self.farthest = max(self.farthest, len(self.marks))
                 continue
             culprit = self._culprit(number)
             jumps -= 1
@@ -405,14 +130,14 @@ class _Placing:
         return min(near, key=lambda n: (len(self.banned.get(n, ())) // PATIENCE, -self.position[n]), default=None)
 
     def _partners(self, number: int) -> set[int]:
-        ends = {end for read in self.order.reads_of[number] for end in (read.reader, read.sources[0])}
+        ends = {end for read in self.body.reads_of[number] for end in (read.reader, read.sources[0])}
         return {end for end in ends if end in self.where and end != number}
 
     def _back_to(self, culprit: int) -> None:
         """Undo everything from its turn on; it shall not stand there again until an earlier operation moves."""
         turn, copy = self.position[culprit], self.table.copies[self.where[culprit]]
         self.table.undo(self.marks[turn])
-        for number in self.sequence[turn : len(self.marks)]:
+        for number in self.order.sequence[turn : len(self.marks)]:
             del self.where[number]
             if number != culprit:
                 self.banned.pop(number, None)
@@ -420,57 +145,82 @@ class _Placing:
         self.banned.setdefault(culprit, set()).add((copy.pe, copy.cycle))
 
     def _place(self, number: int) -> int | None:
-        """The earliest cycle, nearest PE first."""
-        table, order, where = self.table, self.order, self.where
-        takes = [r for r in order.reads_of[number] if r.reader == number and r.sources[0] in where]
-        gives = [r for r in order.reads_of[number] if r.sources[0] == number and r.reader in where]
-        copies = [(table.copies[where[r.sources[0]]], r.distance) for r in takes]
-        ends = [copy.pe for copy, _ in copies] + [table.copies[where[r.reader]].pe for r in gives]
-        first = max([0, *(copy.cycle + copy.latency - distance * table.ii for copy, distance in copies)])
-        near, banned = _near(table, order, number, ends), self.banned.get(number, ())
-        cycles = range(first, first + min(table.ii, max(1, PLACES // len(near))))
+        """Soon after its operands, or shortly before its readers; on the nearest PE."""
+        operation = self.body.problem.operations[number]
+        near, banned = self._near(number), self.banned.get(number, ())
+        cycles = self._cycles(number, max(1, PLACES // max(1, len(near))))
         for cycle, pe in ((cycle, pe) for cycle in cycles for pe in near if (pe, cycle) not in banned):
-            start = Copy(number, pe, cycle, _latency(order.problem.operations[number], pe))
-            copy = _settle(table, order, number, start, where)
+            copy = self._settle(number, Copy(number, pe, cycle, _latency(operation, pe)))
             if copy is not None:
                 return copy
         return None
 
+    def _cycles(self, number: int, most: int) -> range:
+        """Cycles tried: all slots once from the end of the operands on, or back from where the readers are."""
+        ii, tries = self.table.ii, min(self.table.ii, most)
+        after = [at.cycle + at.latency - r.distance * ii for r, at in self._standing(number, operands=True)]
+        before = [at.cycle + r.distance * ii for r, at in self._standing(number, operands=False)]
+        if before and (not after or number in self.order.upward):
+            last = min(before) - self.body.problem.operations[number].least_latency_cycles
+            return range(last, last - tries, -1)
+        first = max(after, default=0)
+        return range(first, first + tries)
 
-def _near(table: Table, order: _Order, number: int, ends: Sequence[int]) -> list[int]:
-    """PEs that run the operation, those closest to where its values come from and go to first, idle ones before."""
-    pes = table.inside.intersection(order.problem.operations[number].pes)
-    return sorted(pes, key=lambda pe: (sum(order.far[end][pe] for end in ends), table.load(pe), pe))[:NEAR]
+    def _standing(self, number: int, operands: bool) -> list[tuple[Read, Copy]]:
+        """What it reads, or who reads it, of those that stand already."""
+        found = []
+        for read in self.body.reads_of[number]:
+            own, other = (read.reader, read.sources[0]) if operands else (read.sources[0], read.reader)
+            if own == number and other in self.where:
+                found.append((read, self.table.copies[self.where[other]]))
+        return found
+
+    def _near(self, number: int) -> list[int]:
+        """PEs that run the operation, those closest to operands and readers first, idle ones before busy ones."""
+        table, far = self.table, self.body.far
+        ends = [copy.pe for operands in (True, False) for _, copy in self._standing(number, operands)]
+        pes = table.inside.intersection(self.body.problem.operations[number].pes)
+
+        def distance(pe: int) -> tuple[float, int, int]:
+            load = table.load(pe)
+            return sum(far[end][pe] for end in ends) + self.spread * load / table.ii, load, pe
+
+        return sorted(pes, key=distance)[:NEAR]
+
+    def _settle(self, number: int, copy: Copy) -> int | None:
+        """Execute there, with every operand and every reader that already stands; None without a trace."""
+        mark = len(self.table.journal)
+        found = self.table.execute(copy, self.body.problem.operations[number].memory)
+        if found is None:
+            return None
+        for read in self.body.reads_of[number]:
+            if not self._connect(read, number, copy):
+                self.table.undo(mark)
+                return None
+        waits = [r for r in self.body.reads_of[number] if r.reader not in self.where and r.reader != number]
+        self.table.expect(found, len(waits))
+        return found
+
+    def _connect(self, read: Read, number: int, copy: Copy) -> bool:
+        """A read of the operation's, or of its value, whose other end stands: can the value get there?"""
+        source, reader, ii = read.sources[0], read.reader, self.table.ii
+        if reader == number and (source in self.where or source == number):
+            at = copy
+        elif source == number and reader in self.where:
+            at = self.table.copies[self.where[reader]]
+        else:
+            return True
+        taken = self.table.route(source, at.pe, at.cycle + read.distance * ii, self.body.far)
+        if taken is None:
+            return False
+        self.table.note((source, reader, read.distance), taken)
+        if reader == number and source in self.where:
+            self.table.expect(self.where[source], self.table.unread[self.where[source]] - 1)
+        return True
 
 
 def _latency(operation: Operation, pe: int) -> int:
     return operation.latency_cycles[operation.pes.index(pe)]
-
-
-def _settle(table: Table, order: _Order, number: int, copy: Copy, where: dict[int, int]) -> int | None:
-    """Execute there, with every operand and every reader that already stands; None without a trace."""
-    mark = len(table.journal)
-    found = table.execute(copy, order.problem.operations[number].memory)
-    if found is None:
-        return None
-    for read in order.reads_of[number]:
-        source, reader = read.sources[0], read.reader
-        if reader == number and (source in where or source == number):
-            taken = table.route(source, copy.pe, copy.cycle + read.distance * table.ii, order.far)
-        elif source == number and reader in where:
-            other = table.copies[where[reader]]
-            taken = table.route(number, other.pe, other.cycle + read.distance * table.ii, order.far)
-        else:
-            continue
-        if taken is None:
-            table.undo(mark)
-            return None
-        table._set(table.reads, (source, reader, read.distance), taken)
-        if reader == number and source in where:
-            table._set(table.unread, where[source], table.unread[where[source]] - 1)
-    readers = sum(r.reader not in where and r.reader != number for r in order.reads_of[number])
-    table._set(table.unread, found, readers)
-    return found
 
 
 def _finished(dfg: Dfg, fabric: Fabric, table: Table) -> tuple[Problem, Schedule]:
@@ -492,7 +242,10 @@ def _finished(dfg: Dfg, fabric: Fabric, table: Table) -> tuple[Problem, Schedule
         else:
             source.append(index[table.reads[read.sources[0], read.reader, read.distance]])
     size = range(len(problem.operations))
-    return problem, Schedule(table.ii, tuple(at[i].cycle for i in size), tuple(at[i].pe for i in size), tuple(source))
+    first = min(at[i].cycle for i in size)
+    return problem, Schedule(
+        table.ii, tuple(at[i].cycle - first for i in size), tuple(at[i].pe for i in size), tuple(source)
+    )
 
 
 def _source_of(table: Table, number: int) -> int:

@@ -6,9 +6,10 @@ transposed: y[b, g K + k, i s + f d - p] += x[b, g C + c, i] * w[g C + c, k, f]
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 
-from mapper.index import Index, loop
+from mapper.index import Index, constant, loop
 from mapper.ir import Access, Combiner, Loop
 from mapper.scalar import Acc, Cast, Scalar
 
@@ -210,6 +211,45 @@ def _transposed_extents(
     return pads[:rank], tuple(f - pads[i] - pads[rank + i] for i, f in enumerate(full))
 
 
+def columns_to_image(c: Context, node: Node) -> None:
+    """Col2Im: y[b, k, i s + f d - p] += x[b, k F + f, i], with f and i counted in row-major order."""
+    x, shape = node.input(0), c.ints(node, 1, "image shape")
+    block, columns, rank = c.ints(node, 2, "block shape"), c.shape(node.input(0)), len(shape)
+    strides, dilations = (node.ints(n) or (1,) * rank for n in ("strides", "dilations"))
+    pads = node.ints("pads") or (0,) * (2 * rank)
+    sizes = {len(block), len(strides), len(dilations), len(pads) // 2}
+    if len(columns) != 3 or sizes != {rank} or min((*shape, *block, *strides, *dilations), default=0) < 1:
+        raise ModelError("Col2Im has an impossible window", node.name)
+    reach = [d * (f - 1) + 1 for d, f in zip(dilations, block, strict=True)]
+    room = [e + pads[i] + pads[rank + i] - reach[i] for i, e in enumerate(shape)]
+    places = tuple(r // s + 1 for r, s in zip(room, strides, strict=True))
+    taps = math.prod(block)
+    if min(room) < 0 or columns[1] % taps or math.prod(places) != columns[2]:
+        hint = f"{list(block)} windows at {list(places)} places of [batch, channels x {taps}, {math.prod(places)}]"
+        raise ModelError(f"Col2Im of columns {list(columns)} into an image {list(shape)}", node.name, hint)
+    out = c.output(node, 0, (columns[0], columns[1] // taps, *shape), c.dtype(x))
+    inner, outer = [f"i{n[1:]}" for n in spatial(rank)], kernel_loops(rank)
+    steps = zip(inner, outer, strides, dilations, pads[:rank], strict=True)
+    at = [loop(i) * s + loop(f) * d - p for i, f, s, d, p in steps]
+    guards = tuple(g for a, e in zip(at, shape, strict=True) for g in (a, e - 1 - a))
+    reads = Reads(c)
+    index = (loop("b"), loop("k") * taps + _row_major(outer, block), _row_major(inner, places))
+    value = computed(reads(x, index), c.dtype(x))
+    extents = (*zip(("b", "k"), c.shape(out)[:2], strict=True), *zip(inner, places, strict=True))
+    loops = [Loop(n, e) for n, e in (*extents, *zip(outer, block, strict=True))]
+    write = Access(out, (loop("b"), loop("k"), *at), guards)
+    c.nest(node, loops, reads, write, value, Combiner("sum", accumulator(c.dtype(x))))
+
+
+def _row_major(names: Sequence[str], extents: Sequence[int]) -> Index:
+    """The position of an element among all, the last index running fastest."""
+    position = constant(0)
+    for name, extent in zip(names, extents, strict=True):
+        position = position * extent + loop(name)
+    return position
+
+
 TABLE: Mapping[str, Callable[[Context, Node], None]] = {
     "Conv": conv, "ConvInteger": conv_integer, "ConvTranspose": conv_transpose,
+    "Col2Im": columns_to_image,
 }  # fmt: skip

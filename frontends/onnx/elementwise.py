@@ -232,6 +232,17 @@ def cast(c: Context, node: Node) -> None:
     return None
 
 
+def bit_cast(c: Context, node: Node) -> None:
+    """BitCast: the same bits read as another type of the same width."""
+    x, target = node.input(0), dtype_name(node.int("to"), node.name)
+    source = c.dtype(x)
+    if "string" in (source, target) or dtypes.BITS[source] != dtypes.BITS[target]:
+        raise ModelError(f"BitCast of {source} to {target}", node.name, "both types must have the same number of bits")
+    if source == target:
+        return c.rename(node, x)
+    return c.view(node, x, c.output(node, 0, c.shape(x), target))
+
+
 def dropout(c: Context, node: Node) -> None:
     training = c.value(node.input(2)) if node.input(2) else None
     ratio = c.value(node.input(1)) if node.input(1) else None
@@ -258,5 +269,5 @@ TABLE: Mapping[str, Callable[[Context, Node], None]] = {
     **dict.fromkeys(BINARY, binary),
     **dict.fromkeys(("Max", "Min", "Sum", "Mean"), variadic),
     "Mod": modulo, "BitShift": bit_shift, "Where": where, "PRelu": prelu, "Clip": clip, "Cast": cast,
-    "CastLike": cast, "Dropout": dropout, "Identity": same,
+    "CastLike": cast, "BitCast": bit_cast, "Dropout": dropout, "Identity": same,
 }  # fmt: skip

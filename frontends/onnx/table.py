@@ -22,6 +22,7 @@ from . import (
     resize,
     scatter,
     sources,
+    spectral,
 )
 from .context import Context
 from .node import Node
@@ -33,7 +34,7 @@ Lowering = Callable[[Context, Node], None]
 STANDARD: Mapping[str, Lowering] = {
     **elementwise.TABLE, **products.TABLE, **conv.TABLE, **pool.TABLE, **reductions.TABLE, **normalise.TABLE,
     **movement.TABLE, **gather.TABLE, **scatter.TABLE, **sources.TABLE,
-    **quantised.TABLE, **einsum.TABLE, **recurrent.TABLE, **resize.TABLE,
+    **quantised.TABLE, **einsum.TABLE, **recurrent.TABLE, **resize.TABLE, **spectral.TABLE,
 }  # fmt: skip
 # older exporters put these in com.microsoft with the meaning they have in ai.onnx
 _SHARED = ("QuantizeLinear", "DequantizeLinear", "Trilu", "SimplifiedLayerNormalization")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mapper import dtypes
-from mapper.interpret import Host, evaluate_op
+from mapper.interpret import Host, evaluate_op, viewed
 from mapper.ir import Graph, Op, Opaque, View
 from mapper.mapping import Mapping
 from mapper.violation import Violation
@@ -52,8 +52,7 @@ class _Store:
         tensor, producer = self.graph.tensor(name), self.graph.producer.get(name)
         if isinstance(producer, View):
             source = self.get(producer.input)
-            shape = tensor.shape
-            return Held((0,) * len(shape), source.values.reshape(shape), source.there.reshape(shape))
+            return Held((0,) * len(tensor.shape), viewed(source.values, tensor), source.there.reshape(tensor.shape))
         if isinstance(producer, Opaque):
             return self._call(producer, name)
         missing = np.full(tensor.shape, poison(tensor.dtype)).astype(dtypes.numpy_type(tensor.dtype))
