@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from itertools import pairwise
+from types import ModuleType
 
 import pytest
 
@@ -21,8 +22,6 @@ from mapper.check_rows import check_rows
 from mapper.dfg import Dfg, Edge, MemoryUse, Node, Region
 from mapper.frontends import imax
 from mapper.solver import Limits
-
-from .planted import planted
 
 LIMITS = Limits(effort=2.0, workers=1)
 
@@ -117,8 +116,11 @@ def crowded_rows(width: int) -> dict[int, int]:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 6, 12])
-def test_planted_kernels_take_no_more_rows_than_planted(seed: int) -> None:
+def test_planted_kernels_take_no_more_rows_than_planted(
+    seed: int, benchmark_named: Callable[[str], ModuleType]
+) -> None:
     rows = 6 if seed % 6 == 0 else 12
+    planted = benchmark_named("planted_rows").planted
     result = map_kernel(imax.parse(planted(seed, rows)), KernelRequest(effort="fast"))
     assert isinstance(result, KernelResult)
     assert check_rows(result.mapping) == ()
@@ -185,3 +187,14 @@ def test_a_row_without_layout_is_refused() -> None:
     assert arrange(body, range(5), frozenset(), row=1) is None
     pinned = arrange(body, range(4), frozenset(), row=1, pins={0: 3})
     assert pinned is not None and pinned[0] == (3, "mop1")
+
+
+def test_a_body_written_for_the_judge_reads_back(benchmark_named: Callable[[str], ModuleType]) -> None:
+    commands = benchmark_named("random_rows")
+    dfg = imax.parse(benchmark_named("planted_rows").planted(3, 8))
+    again = imax.parse(commands.kernel_json(dfg))
+    assert {node.id: (node.kind, node.host, node.self_update, node.memory) for node in again.nodes} == {
+        node.id: (node.kind, node.host, node.self_update, node.memory) for node in dfg.nodes
+    }
+    assert again.regions == dfg.regions
+    assert [set(again.predecessors[i]) for i in again.order] == [set(dfg.predecessors[i]) for i in dfg.order]
