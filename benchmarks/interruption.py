@@ -11,8 +11,8 @@ older set or the new one, byte for byte, no stray folder that a next run would n
 - `kill`: SIGKILL at random moments of whole runs. `signals`: SIGINT and SIGTERM at random moments; the end within 5 s,
   with the older set, the new one, or (exit 130) the complete set of an incumbent that `mapper check` finds legal.
   `large`: the same on inputs that take up to minutes, over nothing.
-- `limits`: RLIMIT_FSIZE and RLIMIT_AS from almost nothing to almost enough; a full disk (tmpfs; needs root). Under
-  RLIMIT_AS the words and the code are not judged: a library in C++ that cannot allocate may abort the process.
+- `limits`: RLIMIT_FSIZE and RLIMIT_AS from almost nothing to almost enough; a full disk (tmpfs; needs root). From
+  1 GiB of address space on, words and code are not judged: a library in C++ that cannot allocate may abort.
 - `places`: what may stand where the outputs shall go. `repeat`: runs with other hash seeds, threads and folders.
 
 Exit code 5 if a trial fails.
@@ -34,18 +34,21 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from mapper import outputs
-from mapper.errors import MapperError
+from interrupted_writer import Files, Trial, contents, places, same, writing
 
 __all__ = ["CASES", "Trial", "main", "places", "writing"]
 
 DATA = Path(__file__).resolve().parent / "data"
-CASES = {
+CASES: dict[str, tuple[str, ...]] = {
     "cgra": (str(DATA / "cgra" / "gsm.json"), "--effort", "fast"),
     "cgla": (str(DATA / "cgla" / "llm_dot_fp16.json"), "--effort", "fast"),
     "wafer": ("zoo:resnet-tiny", "--effort", "fast"),
+}
+REPEATED: dict[str, tuple[str, ...]] = {  # beside those: what each target also takes
+    "cgra": ("zoo:resnet-tiny", "--effort", "fast"),
+    "cgla": ("zoo:resnet-tiny", "--effort", "fast"),
+    "wafer": (str(DATA / "wafer" / "K.json"), "--effort", "fast"),
 }
 LARGE: dict[str, tuple[str, ...]] = {
     "cgra": ("zoo:resnet50",),
@@ -56,143 +59,7 @@ LARGE: dict[str, tuple[str, ...]] = {
 LARGE_SECONDS = 20.0
 END_SECONDS = 5.0
 MIB = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One trial: `id` names what was done; `fault` is empty if everything held; `outcome` is what remained."""
-
-    id: str
-    outcome: str
-    fault: str = ""
-
-
-Files = dict[str, bytes]
-Set = dict[str, str | bytes]
-
-
-def contents(folder: Path) -> Files:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())} if folder.is_dir() else {}
-
-
-def _same(found: Files, expected: Files) -> bool:
-    """Equal, but for the facts of the run."""
-    return found.keys() == expected.keys() and all(found[n] == expected[n] for n in found if n != "run.json")
-
-
-# the writer alone ----------------------------------------------------------------------------------------------------
-
-OLD: Set = {"run.json": "{}", "a.json": "old" * 100}
-NEW: Set = {"run.json": "{}", "a.json": "new" * 5000, "b.svg": "<svg/>", "c.onnx": b"\0" * 9000}
-
-
-def writing(every: int = 1) -> Iterator[Trial]:
-    """Kill the writer before every (`every`th) of its lines; over an older set, over nothing, over an empty folder."""
-    for state in ("older", "nothing", "empty"):
-        line = 0
-        while True:
-            with tempfile.TemporaryDirectory() as top:
-                folder = _state(Path(top), state)
-                before = contents(folder)
-                killed = _killed_at(folder, line)
-                yield _judged(f"writing over {state}, line event {line}", folder, before)
-            if not killed:
-                break
-            line += every
-    yield from _without_space()
-
-
-def _state(top: Path, state: str) -> Path:
-    folder = top / "out"
-    if state == "older":
-        outputs.write_set(folder, OLD)
-    elif state == "empty":
-        folder.mkdir()
-    return folder
-
-
-def _killed_at(folder: Path, line: int) -> bool:
-    """Write NEW to `folder` in a child that is killed before its `line`th line; False if it came to the end."""
-    child = os.fork()
-    if child == 0:
-        sys.settrace(_killer(line))
-        outputs.write_set(folder, NEW)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.WIFSIGNALED(status)
-
-
-def _killer(line: int) -> Any:
-    left = line
-
-    def trace(frame: Any, event: str, _argument: Any) -> Any:
-        nonlocal left
-        if frame.f_code.co_filename != outputs.__file__:
-            return None
-        if event == "line":
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left -= 1
-        return trace
-
-    return trace
-
-
-def _judged(name: str, folder: Path, before: Files) -> Trial:
-    """The folder is as it was or complete, and the next run leaves nothing else beside it."""
-    whole = {n: c.encode() if isinstance(c, str) else c for n, c in NEW.items()}
-    found = contents(folder)
-    if found not in (before, whole):
-        return Trial(name, "half", f"the folder holds {sorted(found)}")
-    outputs.write_set(folder, NEW)
-    strays = [p.name for p in folder.parent.iterdir() if p != folder]
-    if contents(folder) != whole or strays:
-        return Trial(name, "next run", f"the next run leaves {strays}, {sorted(contents(folder))}")
-    return Trial(name, "new" if found == whole else "as before")
-
-
-def _without_space() -> Iterator[Trial]:
-    """Each call of the writer that takes space fails in turn, as on a full disk."""
-    for call in ("mkdtemp", "open", "fsync", "renamed"):
-        for turn in range(8):
-            with tempfile.TemporaryDirectory() as top:
-                folder = _state(Path(top), "older")
-                before = contents(folder)
-                name = f"no space: {call} {turn}"
-                if not _fails_at(folder, call, turn):
-                    break
-                strays = [p.name for p in folder.parent.iterdir() if p != folder]
-                fault = (
-                    "" if contents(folder) == before and not strays else f"left {strays}, {sorted(contents(folder))}"
-                )
-                yield Trial(name, "as before", fault)
-
-
-def _fails_at(folder: Path, call: str, turn: int) -> bool:
-    """Whether writing NEW is refused when the `turn`th use of `call` fails."""
-    place: Any = {"mkdtemp": tempfile, "open": Path, "fsync": os, "renamed": os}[call]
-    attribute = {"mkdtemp": "mkdtemp", "open": "open", "fsync": "fsync", "renamed": "rename"}[call]
-    original, left = getattr(place, attribute), turn
-
-    def failing(*words: Any, **named: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if left == -1:
-            raise OSError(28, "No space left on device")
-        return original(*words, **named)
-
-    setattr(place, attribute, failing)
-    swap = outputs._exchanged
-    if call == "renamed":
-        outputs._exchanged = lambda first, second: False
-    try:
-        outputs.write_set(folder, NEW)
-    except MapperError:
-        return True
-    finally:
-        setattr(place, attribute, original)
-        outputs._exchanged = swap
-    return False
+ROOM = 1 << 30
 
 
 # whole runs ----------------------------------------------------------------------------------------------------------
@@ -273,7 +140,7 @@ class Case:
         """What is wrong with the folder and its surroundings; `strays`: a killed run may leave its fresh folder."""
         found = contents(self.folder)
         beside = [p.name for p in self.top.iterdir() if p != self.folder]
-        if found != self.older and not _same(found, self.whole):
+        if found != self.older and not same(found, self.whole):
             return f"half a set: {sorted(found)}"
         if beside and not (strays and all(".partial-" in name for name in beside)):
             return f"left beside it: {beside}"
@@ -283,8 +150,8 @@ class Case:
         return "older" if contents(self.folder) == self.older else "new"
 
 
-def _cases(top: Path) -> Iterator[Case]:
-    for target, (source, *options) in CASES.items():
+def _cases(top: Path, inputs: dict[str, tuple[str, ...]] = CASES) -> Iterator[Case]:
+    for target, (source, *options) in inputs.items():
         words = (source, "--target", target, *options)
         run = _run(words, top / "first")
         assert run.code == 0, run.stderr
@@ -367,7 +234,7 @@ def limits(case: Case) -> Iterator[Trial]:
 def _limited(case: Case, what: str, kind: int, size: int) -> Trial:
     case.reset()
     run = _run(case.words, case.folder, limits=lambda: resource.setrlimit(kind, (size, size)))
-    fault = case.fault(strays=False) or ("" if kind == resource.RLIMIT_AS else _refusal(run))
+    fault = case.fault(strays=False) or ("" if kind == resource.RLIMIT_AS and size >= ROOM else _refusal(run))
     return Trial(f"{what} {case.target}", f"{case.state()}, exit {run.code}", fault)
 
 
@@ -403,84 +270,21 @@ def _full_disk(case: Case) -> Iterator[Trial]:
             subprocess.run(["umount", str(case.top)], check=True)
 
 
-def places() -> Iterator[Trial]:
-    """What may stand where the outputs shall go: replaced if it is ours or empty, else refused and left alone."""
-    with tempfile.TemporaryDirectory() as name:
-        top = Path(name)
-        for state, (make, accepted) in _PLACES.items():
-            folder = top / state.replace(" ", "-") / "out"
-            folder.parent.mkdir()
-            make(folder)
-            before = _listing(folder.parent)
-            try:
-                outputs.write_set(folder, NEW)
-                written = True
-            except MapperError:
-                written = False
-            after = _listing(folder.parent)
-            fault = "" if written is accepted else ("written" if written else "refused")
-            if not written and after != before:
-                fault = f"changed: {before} to {after}"
-            if written and sorted(p.name for p in folder.iterdir()) != sorted(NEW):
-                fault = f"holds {sorted(p.name for p in folder.iterdir())}"
-            yield Trial(f"place: {state}", "written" if written else "refused", fault)
-
-
-def _listing(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-
-
-def _older(folder: Path) -> None:
-    outputs.write_set(folder, OLD)
-
-
-def _foreign(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "thesis.tex").write_text("years of work")
-
-
-def _link(folder: Path) -> None:
-    _older(folder.with_name("real"))
-    folder.symlink_to("real")
-
-
-def _no_folder(folder: Path) -> None:
-    folder.parent.rmdir()
-    folder.parent.write_text("text")
-
-
-def _partial(folder: Path) -> None:
-    """An older set, and what a killed run left of another."""
-    _older(folder)
-    left = folder.with_name(".out.partial-12345678")
-    left.mkdir()
-    (left / "mapping.json").write_text("{")
-
-
-_PLACES: dict[str, tuple[Callable[[Path], Any], bool]] = {
-    "nothing": (lambda folder: None, True),
-    "an empty folder": (Path.mkdir, True),
-    "an older set": (_older, True),
-    "an older set beside a killed run's": (_partial, True),
-    "foreign files": (_foreign, False),
-    "a file": (lambda folder: folder.write_text("text"), False),
-    "a link to an older set": (_link, False),
-    "a dangling link": (lambda folder: folder.symlink_to("nowhere"), False),
-    "a pipe": (os.mkfifo, False),
-    "a parent that is a file": (_no_folder, False),
-}
-
-
 def repeat(case: Case, runs: int) -> Iterator[Trial]:
-    """The same bytes whatever the hash seed, the number of threads and the folder."""
+    """The same bytes whatever the hash seed, the number of threads and the folder, with kept answers and without."""
     for turn in range(runs):
         threads, odd = str(1 + turn % 4), turn % 2
         folder = case.top.with_name(f"{case.target}-{turn}") / ("o" * (turn + 1))
-        run = _run(case.words, folder, PYTHONHASHSEED=str(turn * 7919), OMP_NUM_THREADS=threads,
+        cache = ("off", str(case.top.with_name("kept")))[odd]
+        run = _run(case.words, folder, PYTHONHASHSEED=str(turn * 7919), OMP_NUM_THREADS=threads, MAPPER_CACHE=cache,
                    OPENBLAS_NUM_THREADS=threads, TZ=("UTC", "Japan")[odd], LC_ALL=("C", "C.UTF-8")[odd])  # fmt: skip
         found = contents(folder)
         differ = [n for n in case.whole if n != "run.json" and found.get(n) != case.whole[n]]
-        yield Trial(f"repeat {case.target}", "same bytes", run.stderr or (f"differ: {differ}" if differ else ""))
+        yield Trial(
+            f"repeat {case.target} {Path(case.words[0]).name}",
+            "same bytes",
+            run.stderr or (f"differ: {differ}" if differ else ""),
+        )
         shutil.rmtree(folder.parent)
 
 
@@ -509,6 +313,8 @@ def trials(parts: list[str], moments: int, seed: int) -> Iterator[Trial]:
                 yield from limits(case)
             if "repeat" in parts:
                 yield from repeat(case, 10)
+        for case in _cases(Path(top), REPEATED) if "repeat" in parts else ():
+            yield from repeat(case, 10)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,6 +19,7 @@ from mapper.errors import CheckFailed, DoesNotFit, InputError, MapperError, clea
 __all__ = ["main"]
 
 INTERRUPTED = 130
+LEAST_ADDRESS_SPACE_BYTES = 1 << 30
 
 
 class _Group(click.Group):
@@ -291,6 +292,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the contract's code."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        _demand_address_space()
         code = cli.main(args=arguments, prog_name="mapper", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -314,6 +316,19 @@ def main(arguments: list[str] | None = None) -> None:
             f"{type(error).__name__}: {clean(str(error), 300)} (internal): a fault of mapper; -vv shows where", 1
         )
     _leave(code or 0)
+
+
+def _demand_address_space() -> None:
+    """Raises DoesNotFit under a limit with which libraries in C and C++ do not fail but abort, or try for ever."""
+    with contextlib.suppress(ImportError):  # not everywhere
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESS_SPACE_BYTES:
+            what = (
+                f"the address space is limited to {limit >> 20} MiB, {LEAST_ADDRESS_SPACE_BYTES >> 20} MiB are needed"
+            )
+            raise DoesNotFit(what, "RLIMIT_AS", "raise 'ulimit -v'")
 
 
 def _leave(code: int) -> None:

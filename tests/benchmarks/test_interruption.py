@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -75,3 +76,10 @@ def test_a_finished_answer_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None
         os.kill(os.getpid(), 15)
         time.sleep(0.2)
         assert stop.is_set()
+
+
+def test_too_little_address_space_is_refused_in_one_line(campaign: ModuleType, tmp_path: Path) -> None:
+    """Under 150 MB, libraries in C once tried to allocate for ever."""
+    case = campaign.Case("wafer", campaign.CASES["wafer"] + ("--target", "wafer"), tmp_path / "case", {}, {}, 1.0)
+    trial = campaign._limited(case, "150 MiB", resource.RLIMIT_AS, 150 << 20)
+    assert trial.outcome == "older, exit 3" and trial.fault == ""
