@@ -1,4 +1,8 @@
-"""A floorplan: rectangles of cores with labels and stage times, tensors routed over the mesh as trees."""
+"""A floorplan: rectangles of cores with labels and stage times, tensors routed over the mesh as trees.
+
+Every rectangle of a pipeline carries its number, with its name where that fits; a list below the floor names all
+numbers with their times. Routes are shaded by the load of the busiest link that they pass.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mapper.cost import stage_cycles
 from mapper.kgraph import KernelGraph, PlacedKernel
 from mapper.mapping import Mapping as FabricMapping
 from mapper.mapping import Route
 
 from .canvas import INK, PALETTE, SOFT, Canvas, shade
+from .load import link_load
 
 __all__ = ["contest", "pipeline", "runs"]
 
 SIDE, MARGIN, HEAD = 500.0, 14.0, 46.0
 LABEL_SIZE, LABEL_LEAST = 10.0, 5.0
+NUMBER_LEAST = 3.2  # a number alone may be smaller than a name
+LINE, LIST_WIDTH, LIST_SIZE, LINES, LONGEST = 9.0, 165.0, 6.5, 40, 26  # the list below the floor
 COLOURED_ROUTES = 4000
+COOL = ((198, 219, 239), (8, 48, 107))  # link load, light to dark blue: stage times are yellow to red
 THICKEST = 3.5
 SPARSE = 1 / 3  # below this share of the fabric, only the part in use is drawn
 
@@ -50,24 +60,29 @@ def pipeline(mapping: FabricMapping, report: Mapping[str, Any]) -> str:
     window = _window(fabric.rows, fabric.columns, max((b.row + b.height for b in boxes), default=1),
                      max((b.column + b.width for b in boxes), default=1))  # fmt: skip
     title = f"{report['input']['name']} on {mapping.machine.name}"
-    canvas = Canvas(*window.size, title)
+    wide, high = window.size
+    canvas = Canvas(wide, high + _lines(window, len(boxes)) * LINE, title)
     canvas.text(MARGIN, 18, title, 12, bold=True)
-    slowest = max((stage_cycles(s) for s in mapping.stages), default=1) or 1
+    times = [stage_cycles(stage) for stage in mapping.stages]
+    slowest, load = max(times, default=1) or 1, link_load(mapping.routes, fabric)
     part = "" if window.rows == fabric.rows else f", of {fabric.rows} x {fabric.columns}"
-    words = f"{window.rows} x {window.columns} cores{part}; yellow to red: 0 to {slowest:,} cycles"
+    words = f"{window.rows} x {window.columns} cores{part}; yellow to red: stages of 0 to {slowest:,} cycles"
+    words += f"; light to dark blue: links of 0 to {load.max():,.0f} bytes" if load.any() else ""
     canvas.text(MARGIN, 34, words, 9.5, fill=SOFT)
     _ground(canvas, window)
-    for stage, box in zip(mapping.stages, boxes, strict=True):
+    for stage, box, cycles in zip(mapping.stages, boxes, times, strict=True):
         x, y = window.at(box.row, box.column)
-        cycles = stage_cycles(stage)
         tip = f"{stage.op}: {box.width} x {box.height} cores, {cycles:,} cycles"
         fill = shade(cycles / slowest)
         canvas.rect(x, y, box.width * window.scale, box.height * window.scale, fill, tip=tip, stroke="#555555")
-    _routes(canvas, mapping.routes, window)
-    for stage, box in zip(mapping.stages, boxes, strict=True):
-        ink = "#ffffff" if stage_cycles(stage) > 0.7 * slowest else "#111111"
+    _routes(canvas, mapping.routes, window, load / max(float(load.max()), 1.0))
+    for number, (stage, box) in enumerate(zip(mapping.stages, boxes, strict=True), 1):
+        ink = "#ffffff" if times[number - 1] > 0.7 * slowest else "#111111"
         place = (box.row, box.column, box.height, box.width)
-        _label(canvas, stage.op.split("/")[-1], window, place, ink, f"{stage_cycles(stage):,}")
+        name = f"{number} {stage.op.split('/')[-1]}"
+        if not _label(canvas, name, window, place, ink, f"{times[number - 1]:,}"):
+            _label(canvas, str(number), window, place, ink, least=NUMBER_LEAST)
+    _list(canvas, window, [stage.op for stage in mapping.stages], times)
     for row, column in sorted(fabric.dead):
         if row < window.rows and column < window.columns:
             side = max(window.scale, 1.0)
@@ -80,10 +95,46 @@ def _ground(canvas: Canvas, window: _Window) -> None:
     canvas.rect(x, y, window.columns * window.scale, window.rows * window.scale, "#f4f4f4", stroke="#999999")
 
 
+def _columns(window: _Window) -> int:
+    """Columns of the list below the floor."""
+    return max(1, int((window.size[0] - MARGIN) // LIST_WIDTH))
+
+
+def _lines(window: _Window, names: int) -> int:
+    return min(LINES, -(-names // _columns(window)))
+
+
+def _list(canvas: Canvas, window: _Window, names: Sequence[str], times: Sequence[int]) -> None:
+    """Number, colour, name and time of every stage; of too many, the slowest in their order."""
+    lines, slowest = _lines(window, len(names)), max(times, default=1) or 1
+    order = sorted(range(len(names)), key=lambda n: (-times[n], n))
+    room = lines * _columns(window)
+    shown = sorted(order if len(order) <= room else order[: room - 1])
+    for place, number in enumerate(shown):
+        x, y = _line_at(window, place, lines)
+        canvas.rect(x, y - LIST_SIZE * 0.8, LIST_SIZE, LIST_SIZE, shade(times[number] / slowest), stroke="#555555")
+        name = names[number] if len(names[number]) <= LONGEST else "…" + names[number][1 - LONGEST :]
+        canvas.text(x + LIST_SIZE + 3, y, f"{number + 1} {name}", LIST_SIZE)
+        canvas.text(x + LIST_WIDTH - 12, y, f"{times[number]:,}", LIST_SIZE, anchor="end")
+    if len(shown) < len(names):
+        words = f"{len(names) - len(shown)} faster stages are not listed"
+        canvas.text(*_line_at(window, room - 1, lines), words, LIST_SIZE, fill=SOFT)
+
+
+def _line_at(window: _Window, place: int, lines: int) -> tuple[float, float]:
+    return MARGIN + place // lines * LIST_WIDTH, window.size[1] + (place % lines + 0.3) * LINE
+
+
 def _label(
-    canvas: Canvas, name: str, window: _Window, box: tuple[int, int, int, int], ink: str = INK, below: str = ""
-) -> None:
-    """The name at the largest size that fits, upright where the rectangle is tall; none where it would be tiny.
+    canvas: Canvas,
+    name: str,
+    window: _Window,
+    box: tuple[int, int, int, int],
+    ink: str = INK,
+    below: str = "",
+    least: float = LABEL_LEAST,
+) -> bool:
+    """The name at the largest size that fits, upright where the rectangle is tall; False if it would be tiny.
 
     A second line stands `below` it where there is room for both.
     """
@@ -92,30 +143,39 @@ def _label(
     turned = high > 1.6 * wide
     long, short = (high, wide) if turned else (wide, high)
     size = min(LABEL_SIZE, short * 0.7, long * 1.75 / max(len(name), 1))
-    if size < LABEL_LEAST:
-        return
+    if size < least:
+        return False
     x, y = window.at(row + height / 2, column + width / 2)
     turn, small = -90 if turned else 0, size * 0.75
-    two = bool(below) and small >= LABEL_LEAST and size + 1.3 * small < short and len(below) * small < long * 1.75
+    two = bool(below) and small >= least and size + 1.3 * small < short and len(below) * small < long * 1.75
     canvas.text(x, y if two else y + size * 0.35, name, size, anchor="middle", fill=ink, turn=turn, about=(x, y))
     if two:
         canvas.text(x, y + 1.25 * small, below, small, anchor="middle", fill=ink, turn=turn, about=(x, y))
+    return True
 
 
-def _routes(canvas: Canvas, routes: Sequence[Route], window: _Window) -> None:
-    """Straight runs of each tree; a bundle of lanes is a thick line in the middle of its lanes."""
-    drawn = 0
-    for number, route in enumerate(routes):
+def _cool(share: float) -> str:
+    """The colour of a share of the highest link load."""
+    low, high = COOL
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(low, high, strict=True))
+
+
+def _routes(canvas: Canvas, routes: Sequence[Route], window: _Window, load: np.ndarray) -> None:
+    """Straight runs of each tree, a bundle of lanes as a thick line in the middle of its lanes, dark where links are
+    busy; `load` is 1 at the busiest link."""
+    lines = []
+    for route in routes:
         half = (route.lanes - 1) / 2
         down, right = 0.5 + half * route.stride[0], 0.5 + half * route.stride[1]
         tip = f"{route.tensor}: {route.source or 'edge'} to {route.target or 'edge'}, {route.bytes:,} bytes"
         for run in runs(route):
-            if (drawn := drawn + 1) > COLOURED_ROUTES:
-                return
             points = [window.at(r + down, c + right) for r, c in (run[0], run[-1])]
             points = [(min(x, MARGIN + window.columns * window.scale), y) for x, y in points]
-            line = min(max(route.lanes * window.scale, 0.8), THICKEST)
-            canvas.line(points, PALETTE[(0, 2, 3)[number % 3]], line, opacity=0.75, tip=tip)
+            width = min(max(route.lanes * window.scale, 0.8), THICKEST)
+            lines.append((max(float(load[r, c]) for r, c in run[:-1]), points, width, tip))
+    lines.sort(key=lambda each: each[0])
+    for share, points, width, tip in lines[-COLOURED_ROUTES:]:
+        canvas.line(points, _cool(share), width, opacity=0.45 + 0.4 * share, tip=tip)
 
 
 def runs(route: Route) -> list[list[tuple[int, int]]]:

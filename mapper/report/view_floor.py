@@ -14,12 +14,12 @@ from mapper.mapping import Mapping as FabricMapping
 from mapper.mapping import Route, Stage
 
 from .floorplan import runs
+from .load import link_load
 
-__all__ = ["contest", "link_load", "pipeline"]
+__all__ = ["contest", "pipeline"]
 
 HEAT_CELLS = 120  # the longer side of the link-load grid
 CORNERS = 60_000  # points of routes that a page carries
-_DIRECTIONS = {(-1, 0): 0, (1, 0): 1, (0, -1): 2, (0, 1): 3}
 
 
 def pipeline(mapping: FabricMapping, rows: Mapping[str, Mapping[str, Any]], index: Mapping[str, int]) -> dict[str, Any]:
@@ -67,23 +67,6 @@ def _routes(routes: Sequence[Route], stages: Mapping[str, Stage], index: Mapping
 def _corners(run: Sequence[tuple[int, int]]) -> list[int]:
     """A straight run as its two ends."""
     return [*run[0], *run[-1]]
-
-
-def link_load(routes: Sequence[Route], fabric: Fabric) -> np.ndarray:
-    """Bytes that leave each core in its busiest direction, as rows x columns; lanes of a bundle share the bytes."""
-    load = np.zeros((4, fabric.rows, fabric.columns))
-    for route in routes:
-        if not route.links:
-            continue
-        starts = np.array([start for start, _ in route.links])
-        way = np.array([_DIRECTIONS.get((e[0] - s[0], e[1] - s[1]), 0) for s, e in route.links])
-        shift = np.arange(route.lanes)[:, None] * np.array(route.stride)[None, :]
-        at = (starts[None, :, :] + shift[:, None, :]).reshape(-1, 2)
-        inside = ((at >= 0) & (at < (fabric.rows, fabric.columns))).all(axis=1)
-        turned = np.tile(way, route.lanes)[inside]
-        np.add.at(load, (turned, at[inside, 0], at[inside, 1]), route.bytes / route.lanes)
-    busiest: np.ndarray = load.max(axis=0)
-    return busiest
 
 
 def _heat(routes: Sequence[Route], fabric: Fabric) -> dict[str, Any]:

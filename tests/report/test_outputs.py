@@ -13,8 +13,8 @@ from onnx.reference import ReferenceEvaluator
 
 import mapper
 from mapper import machines
+from mapper.report.load import link_load
 from mapper.report.terminal import fabric_map
-from mapper.report.view_floor import link_load
 
 from .builders import DATA, FORMULA, folder, hostile_model, result
 
@@ -108,6 +108,13 @@ def test_the_map_of_a_floorplan_shows_each_large_area():
     text = fabric_map(result("contest").decision)
     drawn = set("".join(text.splitlines()[:-1])) - {"."}
     assert len(drawn) >= 12
+
+
+def test_a_floorplan_numbers_and_lists_every_stage():
+    found = result("wafer")
+    texts = [e.text for e in ElementTree.fromstring(found.svg()).iter("{http://www.w3.org/2000/svg}text")]
+    for number, stage in enumerate(found.mapping.stages, 1):
+        assert any(text.startswith(f"{number} ") and text.endswith(stage.op[-12:]) for text in texts)
 
 
 def test_link_load_counts_every_lane_once():
