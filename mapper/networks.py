@@ -14,7 +14,7 @@ from mapper.machine import Machine
 from mapper.mapping import HostCall, Infeasible, Stage
 from mapper.mapping import Mapping as FabricMapping
 from mapper.objectives import chosen, value_of
-from mapper.planning import Planner, plan_stage, stage_of, weight
+from mapper.planning import Planner, stage_of, weight
 from mapper.request import Request
 from mapper.residency import candidates, staying
 
@@ -38,7 +38,7 @@ def map_network(
             return plans
         options.append(plans)
     plain = _chosen(graph, machine, request, rules, options)
-    kept = _with_residents(graph, machine, request, rules, bodies, plain) if rules.keeps else None
+    kept = _with_residents(graph, machine, request, rules, planner, plain) if rules.keeps else None
     found = [_assembled(graph, machine, target, rules, plans) for plans in (plain, kept) if plans is not None]
     return min(found, key=lambda mapping: value_of(mapping, request.objective))
 
@@ -63,7 +63,7 @@ def _after(graph: Graph, op: Op, maker: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _with_residents(
-    graph: Graph, machine: Machine, request: Request, rules: ArrayRules, bodies: Bodies, plain: Sequence[StagePlan]
+    graph: Graph, machine: Machine, request: Request, rules: ArrayRules, planner: Planner, plain: Sequence[StagePlan]
 ) -> list[StagePlan] | None:
     """The plans when tensors stay on chip, in half of the memory at most; None if none should."""
     memory, store_ = machine.memory(rules.keeps), machine.memories[0]
@@ -74,18 +74,18 @@ def _with_residents(
     request.progress(f"{len(found)} tensors may stay in {memory.name}")
     prices = [0.0] * len(plain)
     for at in sorted({at for item in found for at in item.stages}):
-        tight = plan_stage(graph, plain[at].op, request, rules, bodies, Inside(memory.name, frozenset(), room))
+        tight = planner.plan_inside(plain[at].op, Inside(memory.name, frozenset(), room))
         if isinstance(tight, Infeasible):
             return None
-        prices[at] = weight(graph, rules, tight[0]).pj - weight(graph, rules, plain[at]).pj
+        prices[at] = weight(graph, rules, tight).pj - weight(graph, rules, plain[at]).pj
     saved = [item.bytes * (store_.write_pj_per_byte + item.readers * store_.read_pj_per_byte) for item in found]
     chosen_ = staying(found, room, saved, prices, request.seed)
     plans = list(plain)
     for at in sorted({at for item in found if item.tensor in chosen_ for at in item.stages}):
-        again = plan_stage(graph, plain[at].op, request, rules, bodies, Inside(memory.name, chosen_, room))
+        again = planner.plan_inside(plain[at].op, Inside(memory.name, chosen_, room))
         if isinstance(again, Infeasible):
             return None
-        plans[at] = again[0]
+        plans[at] = again
     return plans if chosen_ else None
 
 

@@ -46,6 +46,7 @@ class Planner:
         smaller = None if request.objective in TIMED else rules.smaller
         self._less = None if smaller is None else Planner(graph, request, smaller, bodies)
         self._known: dict[Hashable, tuple[StagePlan, ...]] = {}
+        self._known_inside: dict[Hashable, StagePlan] = {}
 
     def plans(self, op: Op) -> tuple[StagePlan, ...] | Infeasible:
         """One plan where movement decides, several to choose from where time counts too."""
@@ -56,6 +57,18 @@ class Planner:
                 return found
             self._known[alike] = self._held(op, found)
         return tuple(replace(plan, op=op) for plan in self._known[alike])
+
+    def plan_inside(self, op: Op, inside: Inside) -> StagePlan | Infeasible:
+        """The first plan with some tensors staying on chip."""
+        names = dict.fromkeys((*op.inputs, *op.outputs))
+        staying = tuple(self._graph.root(name) in inside.tensors for name in names)
+        alike = (_without_names(self._graph, op), inside.memory, inside.reserved_bytes, staying)
+        if alike not in self._known_inside:
+            found = plan_stage(self._graph, op, self._request, self._rules, self._bodies, inside)
+            if isinstance(found, Infeasible):
+                return found
+            self._known_inside[alike] = found[0]
+        return replace(self._known_inside[alike], op=op, inside=inside)
 
     def _held(self, op: Op, plans: tuple[StagePlan, ...]) -> tuple[StagePlan, ...]:
         """The better of the plan and that for less memory, if the first moves an operand twice."""
