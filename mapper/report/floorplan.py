@@ -62,12 +62,12 @@ def pipeline(mapping: FabricMapping, report: Mapping[str, Any]) -> str:
     title = f"{report['input']['name']} on {mapping.machine.name}"
     wide, high = window.size
     canvas = Canvas(wide, high + _lines(window, len(boxes)) * LINE, title)
-    canvas.text(MARGIN, 18, title, 12, bold=True)
+    part = "" if window.rows == fabric.rows else f" of {fabric.rows} x {fabric.columns}"
+    canvas.text(MARGIN, 18, f"{title}, {window.rows} x {window.columns} cores{part}", 12, bold=True)
     times = [stage_cycles(stage) for stage in mapping.stages]
     slowest, load = max(times, default=1) or 1, link_load(mapping.routes, fabric)
-    part = "" if window.rows == fabric.rows else f", of {fabric.rows} x {fabric.columns}"
-    words = f"{window.rows} x {window.columns} cores{part}; yellow to red: stages of 0 to {slowest:,} cycles"
-    words += f"; light to dark blue: links of 0 to {load.max():,.0f} bytes" if load.any() else ""
+    words = f"yellow to red: stages, 0 to {slowest:,} cycles"
+    words += f"; light to dark blue: links, 0 to {load.max():,.0f} bytes" if load.any() else ""
     canvas.text(MARGIN, 34, words, 9.5, fill=SOFT)
     _ground(canvas, window)
     for stage, box, cycles in zip(mapping.stages, boxes, times, strict=True):

@@ -22,7 +22,7 @@ def test_a_reduction_counts_words_steps_and_hops(waferllm: Any) -> None:
 
 
 def test_a_product_takes_a_step_per_row_of_cores(waferllm: Any) -> None:
-    assert waferllm.Grid(4, 2).gemm(8, 8, 8) == 4 * (8 / 2 + 5)
+    assert waferllm.Grid(4, 2).gemm(8, 8, 8) == 4 * (8 + 5)
 
 
 def test_published_speeds_of_decode_and_gemv_are_met_within_twelve_per_cent(waferllm: Any) -> None:
