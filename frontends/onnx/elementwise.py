@@ -16,7 +16,7 @@ from .context import Context
 from .errors import ModelError
 from .nests import broadcast, call, pointwise
 from .node import Node, dtype_name
-from .opaque import send_to_host
+from .opaque import TEXT, send_to_host
 
 __all__ = ["TABLE", "UNARY", "cast_to", "combined", "gelu", "swish"]
 
@@ -122,7 +122,7 @@ _COMPARISONS = frozenset(["Equal", "Less", "LessOrEqual", "Greater", "GreaterOrE
 def binary(c: Context, node: Node) -> None:
     a, b = node.inputs
     if "string" in (c.dtype(a), c.dtype(b)):
-        return send_to_host(c, node)
+        return send_to_host(c, node, TEXT)
     dtype = "bool" if node.op_type in _COMPARISONS else c.dtype(a)
     out = c.output(node, 0, _broadcast(c, node, a, b), dtype)
     pointwise(c, node, [a, b], out, lambda x, y: call(BINARY[node.op_type], x, y))
@@ -174,7 +174,7 @@ def variadic(c: Context, node: Node) -> None:
 
 def where(c: Context, node: Node) -> None:
     if c.dtype(node.input(1)) == "string":
-        return send_to_host(c, node)
+        return send_to_host(c, node, TEXT)
     out = c.output(node, 0, broadcast(c, *node.inputs), c.dtype(node.input(1)))
     pointwise(c, node, node.inputs, out, lambda p, x, y: call("where", p, x, y))
     return None
@@ -224,7 +224,7 @@ def cast(c: Context, node: Node) -> None:
     target = c.dtype(node.input(1)) if node.op_type == "CastLike" else dtype_name(node.int("to"), node.name)
     source = c.dtype(x)
     if "string" in (source, target) or "float8e8m0" in (source, target):
-        return send_to_host(c, node)
+        return send_to_host(c, node, TEXT if "string" in (source, target) else "float8e8m0 rounds in modes of its own")
     if source == target:
         return c.rename(node, x)
     out = c.output(node, 0, c.shape(x), target)
@@ -249,7 +249,7 @@ def dropout(c: Context, node: Node) -> None:
     random = ratio is None or float(ratio.reshape(-1)[0]) > 0
     known_off = not node.input(2) or (training is not None and not bool(training.reshape(-1)[0]))
     if not known_off and (random or training is None):
-        return send_to_host(c, node)
+        return send_to_host(c, node, "its mask is drawn at random")
     c.rename(node, node.input(0))
     if node.output(1):
         dtype = "bool" if node.version >= 10 else c.dtype(node.input(0))

@@ -181,6 +181,9 @@ def _output_elements(node: Node, values: list[Array | None]) -> int | None:
     if node.op_type == "Range":
         start, limit, delta = (v.reshape(-1)[0].item() for v in present)
         return max(0, math.ceil((limit - start) / delta)) if delta else None
+    if node.op_type == "MelWeightMatrix":
+        bins, length = (int(v.reshape(-1)[0]) for v in present[:2])
+        return bins * (length // 2 + 1) if bins > 0 and length > 0 else None
     if node.op_type == "Gather":
         axis = node.int("axis") % max(present[0].ndim, 1)
         extent = present[0].shape[axis] if present[0].ndim else 1

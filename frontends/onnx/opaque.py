@@ -17,7 +17,7 @@ from .functions import onnx_type
 from .node import Node, dtype_name
 from .validity import require_valid, schema_of
 
-__all__ = ["REASONS", "infer_outputs", "send_to_host"]
+__all__ = ["REASONS", "TEXT", "infer_outputs", "send_to_host"]
 
 Outputs = list[tuple[tuple[int, ...], str]]
 
@@ -26,21 +26,21 @@ _ORDER = "its order of visit depends on values"
 _INDIRECT = "it reads through several indices at once that are known at run time only"
 _LARGE = "comparing each index with each place would cost more than it moves"
 _RANDOM = "its values are drawn at random"
-_TEXT = "it works on text"
+TEXT = "it works on text"
 
 REASONS: Mapping[str, str] = {
     "NonZero": _BY_VALUES, "Compress": _BY_VALUES, "Unique": _BY_VALUES, "NonMaxSuppression": _BY_VALUES,
     "TopK": _ORDER, "ScatterND": _LARGE, "ScatterElements": _LARGE, "Scatter": _LARGE, "GridSample": _INDIRECT,
     "RoiAlign": _INDIRECT, "DeformConv": _INDIRECT, "MaxRoiPool": _INDIRECT, "MaxUnpool": _INDIRECT,
     "Bernoulli": _RANDOM, "Multinomial": _RANDOM, "RandomNormal": _RANDOM, "RandomNormalLike": _RANDOM,
-    "RandomUniform": _RANDOM, "RandomUniformLike": _RANDOM, "StringConcat": _TEXT, "StringNormalizer": _TEXT,
-    "StringSplit": _TEXT, "RegexFullMatch": _TEXT, "TfIdfVectorizer": _TEXT, "LabelEncoder": _TEXT,
+    "RandomUniform": _RANDOM, "RandomUniformLike": _RANDOM, "StringConcat": TEXT, "StringNormalizer": TEXT,
+    "StringSplit": TEXT, "RegexFullMatch": TEXT, "TfIdfVectorizer": TEXT, "LabelEncoder": TEXT,
     "Det": "its pivots depend on values", "ImageDecoder": "it decodes a compressed image",
     "TreeEnsemble": "its walk down the trees depends on values",
 }  # fmt: skip
 
 
-def send_to_host(c: Context, node: Node) -> None:
+def send_to_host(c: Context, node: Node, reason: str = "") -> None:
     """Declare the node's outputs and leave it to the host. Raises ModelError for unknown operators."""
     if schema_of(node) is None:
         domain = node.domain or "ai.onnx"
@@ -51,7 +51,7 @@ def send_to_host(c: Context, node: Node) -> None:
     require_valid(node)
     bound = _BOUNDS.get(node.op_type)
     outputs = bound(c, node) if bound is not None else infer_outputs(c, node)
-    c.host(node, REASONS.get(node.op_type, "it has no loop-nest form here"), outputs)
+    c.host(node, reason or REASONS.get(node.op_type, "it has no loop-nest form here"), outputs)
     c.fates[node.source] = "host"
 
 

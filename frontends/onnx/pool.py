@@ -59,7 +59,7 @@ def _window(c: Context, node: Node) -> Window:
 
 def max_pool(c: Context, node: Node) -> None:
     if node.output(1):
-        return send_to_host(c, node)
+        return send_to_host(c, node, "it asks where the largest elements are")
     _pool(c, node, _window(c, node), "max", lowest(c.dtype(node.input(0))), lambda x: x, None)
     return None
 

@@ -26,6 +26,7 @@ from .opaque import send_to_host
 __all__ = ["TABLE", "roots"]
 
 LARGEST = 1 << 21  # elements of a matrix of roots
+_TOO_LARGE = "its matrix of roots would be too large"
 
 
 def roots(length: int, bins: int, used: int, parts: int, inverse: bool, real: bool) -> Array:
@@ -61,7 +62,7 @@ def dft(c: Context, node: Node) -> None:
     half = length // 2 + 1
     used, bins = min(shape[axis], half if real else length), half if onesided and not inverse else length
     if bins * used * shape[-1] * (1 if real else 2) > LARGEST:
-        return send_to_host(c, node)
+        return send_to_host(c, node, _TOO_LARGE)
     matrix = _matrix(c, node, x, roots(length, bins, used, shape[-1], inverse, real))
     out = c.output(node, 0, (*shape[:axis], bins, *shape[axis + 1 : -1], 1 if real else 2), c.dtype(x))
     names = [*names_of(len(shape))[:-1], "o"]
@@ -86,7 +87,7 @@ def stft(c: Context, node: Node) -> None:
         raise ModelError(f"STFT of {shape[1]} samples is impossible", node.name, hint)
     bins = length // 2 + 1 if node.int("onesided", 1) else length
     if bins * length * shape[-1] * 2 > LARGEST:
-        return send_to_host(c, node)
+        return send_to_host(c, node, _TOO_LARGE)
     matrix = _matrix(c, node, x, roots(length, bins, length, shape[-1], False, False))
     frames = (shape[1] - length) // step + 1
     out = c.output(node, 0, (shape[0], frames, bins, 2), c.dtype(x))

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from . import (
+    classical,
     conv,
     einsum,
     elementwise,
@@ -23,6 +24,7 @@ from . import (
     scatter,
     sources,
     spectral,
+    training,
 )
 from .context import Context
 from .node import Node
@@ -41,7 +43,9 @@ _SHARED = ("QuantizeLinear", "DequantizeLinear", "Trilu", "SimplifiedLayerNormal
 MICROSOFT: Mapping[str, Lowering] = {
     **{name: STANDARD[name] for name in _SHARED}, **microsoft.TABLE, **heads.TABLE, **quantised.MICROSOFT,
 }  # fmt: skip
-LOWERINGS: Mapping[str, Mapping[str, Lowering]] = {"": STANDARD, "com.microsoft": MICROSOFT}
+LOWERINGS: Mapping[str, Mapping[str, Lowering]] = {
+    "": STANDARD, "com.microsoft": MICROSOFT, "ai.onnx.ml": classical.TABLE, "ai.onnx.preview.training": training.TABLE,
+}  # fmt: skip
 
 
 def lowering_of(node: Node) -> Lowering | None:
