@@ -60,20 +60,23 @@ _LOWERING = ("tests/frontends/onnx/test_random_graphs.py", "tests/frontends/onnx
              "tests/frontends/onnx/test_microsoft.py", "tests/frontends/onnx/test_bodies.py",
              "tests/frontends/onnx/test_node_cases.py", "tests/frontends/onnx/test_models.py",
              "tests/frontends/onnx/test_hostile.py")  # fmt: skip
+_PLACED = "tests/test_faults.py::test_faults_of_placed_kernels"
 GROUPS = {
     "checker of networks": Group(
         ("mapper/check.py", "mapper/proof/rules_*.py", "mapper/proof/slices.py", "mapper/proof/chains.py"),
         ("tests/test_check.py", "tests/test_simulate.py", "tests/test_faults.py", "tests/test_invariants.py"),
     ),
-    "checker of grids": Group(("mapper/check_kernel.py",), ("tests/test_check_kernel.py",)),
-    "checker of rows": Group(("mapper/check_rows.py",), ("tests/test_check_rows.py", "tests/test_check.py")),
+    "checker of grids": Group(("mapper/check_kernel.py",), ("tests/test_check_kernel.py", _PLACED)),
+    "checker of rows": Group(("mapper/check_rows.py",), ("tests/test_check_rows.py", _PLACED)),
     "checker of contests": Group(
         ("mapper/check_contest.py",), ("tests/test_check_contest.py", "tests/benchmarks/test_campaigns.py"),
     ),
     "play": Group(
         ("mapper/simulate.py", "mapper/proof/[hlmrtcv]*.py"), _PLAY,
     ),
-    "bodies": Group(("mapper/kernels/*.py",), ("tests/kernels", "tests/test_interpret.py")),
+    "bodies": Group(
+        ("mapper/kernels/*.py",), ("tests/kernels", "tests/test_interpret.py", "tests/benchmarks/test_fuzz.py"),
+    ),
     "lowering": Group(("frontends/onnx/*.py",), _LOWERING),
 }  # fmt: skip
 

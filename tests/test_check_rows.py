@@ -232,3 +232,85 @@ def test_the_reference_tells_iterations_apart() -> None:
     assert len(results) == 2 * len(BODY.nodes)
     assert results[0, 0] != results[0, 1] and results[4, 0] != results[4, 1]
     assert len(set(results.values())) == len(results)
+
+
+def waits(value: str, row: int, column: int, index: int) -> KernelMapping:
+    return registers("", RegisterUse(value, row, column, index))
+
+
+PLACE = "row 0..63, PE 4 row + 0..3"
+REGISTER = "a register of the array and a value of the body"
+SAID: list[tuple[KernelMapping, list[str]]] = [
+    (replace(LEGAL, placed=(*PLACED, seat(4, 5, 0))), ["rule 1: node 4: found 2 places, expected 1"]),
+    (replace(LEGAL, placed=(*PLACED, seat(9, 5, 0))),
+     ["rule 1: node 9: found a place, expected no such node in the body"]),
+    (moved(Placed(4, -2, -1)), [f"rule 1: node 4: found row -1, PE -2, expected {PLACE}"]),
+    (moved(seat(4, 64, 0)), [f"rule 1: node 4: found row 64, PE 256, expected {PLACE}"]),
+    (moved(Placed(4, 16, 3)), [f"rule 1: node 4: found row 3, PE 16, expected {PLACE}"]),
+    (moved(Placed(4, 11, 3)), [f"rule 1: node 4: found row 3, PE 11, expected {PLACE}"]),
+    (moved(seat(6, 3, 2, "exe")), ["rule 1: node 6: found slot exe, expected a slot of a cex"]),
+    (waits("3", 64, 0, 0), [f"rule 1: value 3: found BR[64][0][0], expected {REGISTER}"]),
+    (waits("3", -1, 0, 0), [f"rule 1: value 3: found BR[-1][0][0], expected {REGISTER}"]),
+    (waits("3", 5, 4, 0), [f"rule 1: value 3: found BR[5][4][0], expected {REGISTER}"]),
+    (waits("3", 5, -1, 0), [f"rule 1: value 3: found BR[5][-1][0], expected {REGISTER}"]),
+    (waits("3", 5, 0, 4), [f"rule 1: value 3: found BR[5][0][4], expected {REGISTER}"]),
+    (waits("3", 5, 0, -1), [f"rule 1: value 3: found BR[5][0][-1], expected {REGISTER}"]),
+    (waits("x", 5, 0, 0), [f"rule 1: value x: found BR[5][0][0], expected {REGISTER}"]),
+    (waits("h", 5, 0, 0), [f"rule 1: value h: found BR[5][0][0], expected {REGISTER}"]),
+    (waits("5", 5, 0, 0), [f"rule 1: value 5: found BR[5][0][0], expected {REGISTER}"]),  # a store has no result
+    (waits("6", 5, 0, 0), [f"rule 1: value 6: found BR[5][0][0], expected {REGISTER}"]),
+    (waits("h8", 63, 3, 3), []),
+    (waits("h8", 0, 0, 0), []),
+    (waits("3", 3, 0, 0), []),
+    (moved(seat(1, 1, 0, "mop0")), ["rule 2: mop0 of unit (1, 0): found 2 operations, expected 1",
+                                    "rule 6: value 1: found in [(0, 1)], expected at home in (0, 0)",
+                                    "rule 8: BR[1][0][0]: found values ['1', '2'], expected one value"]),
+    (moved(seat(0, 0, 0)), ["rule 3: node 0: found exe of unit (0, 0), expected the loop counter's alone",
+                            "rule 6: value 0: found in [(1, 2)], expected at home in (0, 2)"]),
+    (registers("3", *held("3", (1, 1, 1), (2, 0, 2))), ["rule 6: value 3: found in row 1, expected not before row 2"]),
+    (registers("3", *held("3", (2, 0, 3))), ["rule 6: value 3: found in [(0, 3)], expected at home in (0, 2)"]),
+    (registers("0", *held("0", (0, 1, 2), (2, 3, 3))),
+     ["rule 7: value 0: found in row 2 but not in row 1, expected no gap"]),
+    (waits("h3", 1, 0, 1), ["rule 8: BR[1][0][1]: found values ['1', 'h3'], expected one value"]),
+    (moved(seat(6, 3, 1, "cex")),
+     ["rule 10: condition 6 of node 5: found units (3, 1) and (3, 2), expected one unit"]),
+    (moved(seat(5, 3, 1, "mop0"), seat(6, 3, 1, "cex")),
+     ["rule 4: edge 4->5: found 0 rows, expected at least 1",
+      "rule 5: operand 4 of node 5: found no register, expected one of row 2",
+      "rule 11: store 5: found unit (3, 1), expected unit (3, 2) of its data"]),
+    (replace(LEGAL, folded=((0, 0),)),
+     ["rule 15: folded unit (0, 0): found {}, expected an exe and the one store of its result",
+      "rule 15: folded unit (0, 0): found a loop counter, expected an ordinary exe"]),
+    (replace(LEGAL, folded=((2, 0),)),
+     [*(f"rule 5: operand {v} of node 3: found no register, expected one of row 2" for v in ("1", "2", "h3")),
+      "rule 15: folded unit (2, 0): found {'exe': 3}, expected an exe and the one store of its result",
+      "rule 15: folded exe 3: found its result in a register, expected no register"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(SAID)))
+def test_all_that_is_broken_is_said_and_nothing_else(number: int) -> None:
+    mapping, words = SAID[number]
+    assert [str(violation) for violation in check_rows(mapping)] == words
+
+
+def test_the_last_row_takes_operations_too() -> None:
+    body = Dfg("alone", (Node(0, "ADD", self_update=True),), ())
+    assert check_rows(KernelMapping(body, 4, (seat(0, 63, 3),))) == ()
+    assert rows_used(KernelMapping(body, 4, (seat(0, 63, 3),))) == 64
+
+
+def test_one_wide_load_a_row() -> None:
+    nodes = tuple(Node(i, "LDDMQ", "load", memory=MemoryUse(i, i)) for i in range(3))
+    body = Dfg("wide", nodes, (), tuple(Region(i, 64) for i in range(3)))
+    seats = (seat(0, 0, 0, "mop1"), seat(1, 1, 0, "mop1"), seat(2, 1, 2, "mop1"))
+    assert [str(v) for v in check_rows(KernelMapping(body, 4, seats))] == ["rule 16: row 1: found 2 LDDMQ, expected 1"]
+
+
+def test_a_marker_needs_no_place() -> None:
+    body = Dfg("marked", (Node(0, "ADD"), Node(1, "ADD", self_update=True)), ())
+    assert check_rows(KernelMapping(body, 4, (seat(1, 0, 0),))) == ()
+    missing = check_rows(KernelMapping(body, 4, (seat(0, 0, 0),)))
+    assert [str(v) for v in missing] == ["rule 1: node 1: found 0 places, expected 1"]
+    twice = check_rows(KernelMapping(body, 4, (seat(0, 0, 0), seat(0, 1, 0), seat(1, 2, 0))))
+    assert [str(v) for v in twice] == ["rule 1: node 0: found 2 places, expected 1"]
