@@ -29,6 +29,7 @@ from mapper.traffic import links
 from .floorplan import pack
 from .flow import Flow
 from .improve import improved
+from .latency import latency_cycles
 from .packing import Box, Floor
 from .program import Cuts, stage_of
 from .refine import Effort, tightened
@@ -161,7 +162,7 @@ def _pipelined(problem: _Problem, layout: _Layout, request: Request, bound: floa
     """The layout written down."""
     stages = _with_link_phases(_stages(problem, layout.choices, layout.boxes), layout.mesh, layout.bundles)
     mapping = _mapping(problem, stages, tuple(_route(stages, bundle) for bundle in layout.bundles), "pipeline")
-    return _solved(mapping, request, bound, _facts(problem, layout))
+    return _solved(mapping, request, bound, _facts(problem, layout) | _latency(problem, stages, layout))
 
 
 def _streamed(problem: _Problem, request: Request) -> Solved | Infeasible:
@@ -333,6 +334,13 @@ def _facts(problem: _Problem, layout: _Layout) -> dict[str, Any]:
         "colours_used": 1 + max((bundle.colour for bundle in bundles), default=-1),
         "resident_bytes": _resident_bytes(problem),
     }
+
+
+def _latency(problem: _Problem, stages: Sequence[Stage], layout: _Layout) -> dict[str, Any]:
+    """Cycles that one inference is on its way, hops included, and how many of them are hops."""
+    hop, cycles = problem.machine.links.cycles_per_hop, [stage_cycles(stage) for stage in stages]
+    whole, alone = latency_cycles(cycles, layout.boxes, layout.bundles, hop)
+    return {"latency_with_hops_cycles": whole, "hop_latency_cycles": whole - alone}
 
 
 def _resident_bytes(problem: _Problem) -> int:

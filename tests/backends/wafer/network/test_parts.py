@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from mapper.backends.wafer.network.arrange import rearranged
 from mapper.backends.wafer.network.floorplan import pack
 from mapper.backends.wafer.network.flow import Edge, Flow
+from mapper.backends.wafer.network.latency import latency_cycles
 from mapper.backends.wafer.network.packing import Box, Floor
 from mapper.backends.wafer.network.paths import between, box_distance
 from mapper.backends.wafer.network.program import Cuts
 from mapper.backends.wafer.network.refine import Effort, tightened
 from mapper.backends.wafer.network.registers import block_of
-from mapper.backends.wafer.network.routing import Mesh, route_all
+from mapper.backends.wafer.network.routing import Bundle, Mesh, route_all
 from mapper.backends.wafer.network.slide import slid
 from mapper.backends.wafer.network.table import FAR, Cores, table_of
 from mapper.backends.wafer.network.wires import wires_of
@@ -220,3 +221,13 @@ def test_no_lane_of_a_bundle_passes_a_dead_core() -> None:
         for r, c in link
     }
     assert routers and routers.isdisjoint(dead)
+
+
+def test_latency_is_the_longest_way_through_stages_and_hops() -> None:
+    """0 feeds 1 four hops away and 2 six hops away on the same tree; 2's result leaves over two more."""
+    boxes = (Box(0, 0, 1, 1), Box(0, 4, 1, 1), Box(0, 6, 1, 1))
+    tree = Bundle(Edge("t", 0, (1, 2), (4, 4)), (1, 2), 4, tuple(((0, c), (0, c + 1)) for c in range(6)), 1, (0, 0), 0)
+    out = Bundle(Edge("u", 2, (None,), (4,)), (None,), 4, (((0, 6), (0, 7)), ((0, 7), (0, 8))), 1, (0, 0), 1)
+    assert latency_cycles((10, 30, 5), boxes, (tree, out), 1) == (44, 40)
+    assert latency_cycles((10, 3, 5), boxes, (tree, out), 3) == (10 + 18 + 5 + 6, 15)
+    assert latency_cycles((), (), (), 1) == (0, 0)
