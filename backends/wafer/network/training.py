@@ -237,6 +237,7 @@ def _slope(op: Op, read: int) -> Scalar:
 
 def _backward_nest(op: Op, form: _Form, body: Scalar, dtype: str) -> Op:
     """The nest, with those reads only that its body uses."""
+    form = _guarded(form)
     bare = replace(op, name=f"{op.name}/{form.write.tensor}", op_type=f"{op.op_type}Grad", loops=form.loops,
                    reads=form.reads, write=form.write, body=body, combiner=None, tail=None)  # fmt: skip
     kept = sorted({part.read for part in parts(body) if isinstance(part, Arg)} | _indexing(form))
@@ -245,6 +246,15 @@ def _backward_nest(op: Op, form: _Form, body: Scalar, dtype: str) -> Op:
     if reducing or dimension_loops(nest.write) is None:
         nest = replace(nest, combiner=Combiner("sum", "float64" if dtype == "float64" else "float32"))
     return replace(nest, macs=op.macs)
+
+
+def _guarded(form: _Form) -> _Form:
+    """Guards of the write that depend on loops outside of its index move to the gradient read, which then gives 0."""
+    own = tuple(g for g in form.write.guards if g.loops <= form.write.loops)
+    moved = tuple(g for g in form.write.guards if g not in own)
+    reads, at = list(form.reads), form.gradient
+    reads[at] = replace(reads[at], guards=(*reads[at].guards, *moved))
+    return replace(form, reads=tuple(reads), write=replace(form.write, guards=own))
 
 
 def _indexing(form: _Form) -> set[int]:

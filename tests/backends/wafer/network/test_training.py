@@ -15,8 +15,9 @@ from mapper.check import check
 from mapper.cost import cost
 from mapper.errors import Unsupported
 from mapper.frontends.onnx.reference import random_feeds
+from mapper.index import loop
 from mapper.interpret import run
-from mapper.ir import Combiner, Graph, Loop, Op, Tensor
+from mapper.ir import Access, Combiner, Graph, Loop, Op, Tensor
 from mapper.machine import Machine
 from mapper.request import Request, Solved
 from mapper.scalar import Acc, Arg, Call, Const, Scalar, evaluate
@@ -137,6 +138,20 @@ def test_stashed_activations_wait_in_many_copies(residual: Graph) -> None:
     assert flow.reads(number).copies[0] == 2  # x comes from outside, fetched again
     back = flow.position["b/grad(b.weight)"]
     assert flow.reads(back).copies[0] == flow.levels[back] - flow.levels[flow.position["a"]] + 1 > 4
+
+
+def test_a_part_of_a_concatenation_gets_its_own_share(residual: Graph) -> None:
+    """y[d, k] = a[k] where d = 0 (else the fill): the guard depends on a loop that grad(a) does not have."""
+    at, k = loop("d"), loop("k")
+    tensors = (Tensor("a", (3,), "float32", "weight"), Tensor("y", (2, 3), "float32"))
+    op = Op(
+        "pick", "Concat", (Loop("d", 2), Loop("k", 3)), (Access("a", (k,), (at * -1,)),), Access("y", (at, k)), Arg(0)
+    )
+    graph = training_graph(Graph("part", tensors, (op,), (), ("y",)))
+    feeds = {"a": np.array([1.0, 2.0, 3.0], np.float32), "target(y)": np.full((2, 3), 0.5, np.float32)}
+    values = run(graph, feeds)
+    total = next(values[t.name] for t in reversed(graph.tensors) if t.name.startswith("grad(a)"))
+    assert total == pytest.approx([0.5, 1.5, 2.5])
 
 
 def test_integers_have_no_gradient() -> None:
