@@ -31,6 +31,7 @@ BUDGETS: dict[str, Budget] = {
     "default": Budget(2.5, 2.5, 20.0, 20.0),
     "max": Budget(0.8, 2.0, 300.0, 300.0),
 }
+BESIDE = 0.5  # of the effort of descents, for the search with MOVEs after one without
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,8 @@ def _search(dfg: Dfg, fabric: Fabric, variant: Literal["direct", "routed"], requ
 def _run(direct: Search, search: Search, low: int) -> None:
     """Both searches climb, then both descend, the one without MOVEs (which may be the only one) first."""
     lifetime = lifetime_bound(direct.recipes.direct)
+    if search is not direct:
+        search.list_first(low, _highest(search.dfg, low))
     if lifetime is not None:
         least = max(low, lifetime.ii)
         direct.climb(least, _highest(direct.dfg, least))
@@ -106,7 +109,7 @@ def _run(direct: Search, search: Search, low: int) -> None:
         direct.descend()
     if search is not direct:
         search.take(direct)
-        search.descend()
+        search.descend(1.0 if lifetime is None else BESIDE)
 
 
 def _aside(direct: Search, search: Search) -> bool:

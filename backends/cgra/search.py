@@ -1,12 +1,12 @@
 """The search over II: which trials, in which order, with how much effort.
 
 First *climb*: from the lower bound upwards, in steps, every II gets the quick trials until one finds a schedule; then
-what the last step jumped over is halved. Where list scheduling has an answer, only the IIs below it are looked at. If
-nothing is found, climb again with more effort and further. Then *descend*: the II below the incumbent is tried near the
-incumbent, every operation on its PE or one beside it, because an embedding that is good at one II is nearly good at the
-next (while that goes well, in growing steps); and with all trials, also those that refute for good, with twice the
-effort and another seed each time it stays undecided. On a fabric much larger than the body the quick trials keep to a
-corner of it. What was exhausted can be exhausted again, in another way.
+what the last step jumped over is halved. Where list scheduling has an answer (large bodies with MOVEs start with it),
+only the IIs below it are looked at. If nothing is found, climb again with more effort and further. Then *descend*: the
+II below the incumbent is tried near the incumbent, every operation on its PE or one beside it, because an embedding
+that is good at one II is nearly good at the next (while that goes well, in growing steps); and with all trials, also
+those that refute for good, with twice the effort and another seed each time it stays undecided. On a fabric much larger
+than the body the quick trials keep to a corner of it. What was exhausted can be exhausted again, in another way.
 
 With MOVEs, a search without them goes beside: both climb, then both descend, and the search with MOVEs starts from the
 better incumbent. So the answer with MOVEs is never worse than the one without.
@@ -32,7 +32,7 @@ from .trials import LARGE, Find, Recipes, Rung, Variant
 
 __all__ = ["Budget", "Find", "Search"]
 
-WITH_ANSWER = 0.8  # of the climb's effort, where list scheduling has given an answer
+WITH_ANSWER = 0.4  # of the climb's effort, where list scheduling has given an answer
 DISAGREE = "this is a fault of mapper or of its solver; please report it with the input"
 ROUNDS = 7  # of a climb that finds nothing
 
@@ -107,8 +107,8 @@ class Search:
     def climb(self, low: int, high: int) -> None:
         """Quick trials of low … high until one finds a schedule."""
         self.low = low
-        if self.variant == "routed" and self.recipes.size >= LARGE / 2 and (self.best is None or self.large):
-            self.start(self._listed(low, high if self.best is None else self.best.ii - 1))
+        if self.variant == "routed" and self.recipes.size >= LARGE / 2 and self.best is None:
+            self.start(self._listed(low, high))
         allowed = self.budget.climbing * (1.0 if self.best is None else WITH_ANSWER)
         base, reach = 0.15 + self.budget.climb * self.recipes.size / 100, max(4, 2 * low if self.large else low)
         for extra in range(1, ROUNDS + 1):
@@ -118,6 +118,11 @@ class Search:
                 break
             base, reach = 2 * base, 2 * reach
         if self.best is None:
+            self.start(self._listed(low, high))
+
+    def list_first(self, low: int, high: int) -> None:
+        """A large body gets its first answer by list scheduling: soon, and on fabrics of any size."""
+        if self.large:
             self.start(self._listed(low, high))
 
     def _round(self, top: int, base: float, extra: int, allowed: float) -> None:
@@ -151,13 +156,13 @@ class Search:
 
     # ------------------------------------------------------------------ descending
 
-    def descend(self, useful_below: float = math.inf) -> None:
-        """All trials of the II below the incumbent, with growing effort, until nothing below `useful_below` is open."""
+    def descend(self, share: float = 1.0) -> None:
+        """All trials of the II below the incumbent, with growing effort, for a share of the effort of descents."""
         effort, step = self.budget.descent, 1
-        self.ceiling = self.spent + self.budget.descents
+        self.ceiling = self.spent + share * self.budget.descents
         while self.best is not None and self.spent < self.ceiling and not self.stopped:
             open_ = self.undecided(self.best.ii)
-            if not open_ or open_[0] >= useful_below:
+            if not open_:
                 return
             ii, before = open_[-min(step, len(open_))], self.best.ii
             self._level += 1
