@@ -105,9 +105,12 @@ def _polish_everywhere(search: Search, height: int, effort: float, objective: Ob
 
 
 def _raise_bound(search: Search, keep: float) -> None:
-    """Refutes rows one by one from the bound up; a plan that turns up instead is the best there can be."""
+    """Refutes rows one by one from the bound up; a plan that turns up instead is the best there can be. Where two rows
+    or more stay open, the stronger relaxation would not close them: its effort is given back."""
     shares: tuple[tuple[Engine, float], ...] = (("linear", 0.6), ("more linear", 1.0))
     for engine, share in shares:
+        if engine == "more linear" and search.rows > search.bound + 1 and search.request.effort != "max":
+            search.budget = min(search.budget, keep)
         while _is_open(search, keep):
             answer = search.whole(search.bound, share * (search.budget - keep), engine)
             search.accept(answer)
