@@ -55,11 +55,9 @@ class Group:
 _PLAY = ("tests/test_simulate.py", "tests/test_check.py", "tests/test_traffic.py", "tests/test_faults.py",
          "tests/test_invariants.py")  # fmt: skip
 _LOWERING = ("tests/frontends/onnx/test_random_graphs.py", "tests/frontends/onnx/test_operators.py",
-             "tests/frontends/onnx/test_scatter.py", "tests/frontends/onnx/test_quantised.py",
-             "tests/frontends/onnx/test_corrections.py",
-             "tests/frontends/onnx/test_microsoft.py", "tests/frontends/onnx/test_bodies.py",
-             "tests/frontends/onnx/test_node_cases.py", "tests/frontends/onnx/test_models.py",
-             "tests/frontends/onnx/test_hostile.py")  # fmt: skip
+             "tests/frontends/onnx/test_node_cases.py", "tests/frontends/onnx/test_scatter.py",
+             "tests/frontends/onnx/test_quantised.py", "tests/frontends/onnx/test_corrections.py",
+             "tests/frontends/onnx/test_microsoft.py", "tests/frontends/onnx/test_bodies.py")  # fmt: skip
 _PLACED = "tests/test_faults.py::test_faults_of_placed_kernels"
 GROUPS = {
     "checker of networks": Group(
@@ -75,7 +73,7 @@ GROUPS = {
         ("mapper/simulate.py", "mapper/proof/[hlmrtcv]*.py"), _PLAY,
     ),
     "bodies": Group(
-        ("mapper/kernels/*.py",), ("tests/kernels", "tests/test_interpret.py", "tests/benchmarks/test_fuzz.py"),
+        ("mapper/kernels/*.py",), ("tests/kernels/test_random_bodies.py", "tests/kernels", "tests/test_interpret.py"),
     ),
     "lowering": Group(("frontends/onnx/*.py",), _LOWERING),
 }  # fmt: skip
