@@ -3,6 +3,7 @@
 - Softmax and LogSoftmax before opset 13 normalise rows of the matrix split at `axis` (1 by default), the evaluator
   normalises the last axis;
 - BatchNormalization before opset 14 with one output is inference, the evaluator takes the batch's own statistics;
+- LogSoftmax of values far below the largest is the logarithm of a number that underflows there;
 - LRN sums over channels, the evaluator stops after as many channels as there are images in the batch;
 - DequantizeLinear before opset 19 and Scatter are absent there;
 - Loop stacks what a turn delivers along a new axis, the evaluator joins it along the first one;
@@ -42,16 +43,26 @@ class _CoercedSoftmax(_Correction):
 
     def _run(self, x: Array, axis: int = 1) -> tuple[Array]:
         rows = x.reshape(math.prod(x.shape[: axis % max(x.ndim, 1)]), -1)
-        shifted = np.exp(rows - rows.max(axis=1, keepdims=True))
-        return (self._finish(shifted / shifted.sum(axis=1, keepdims=True)).reshape(x.shape).astype(x.dtype),)
+        return (self._of(rows).reshape(x.shape).astype(x.dtype),)
 
-    def _finish(self, probabilities: Array) -> Array:
-        return probabilities
+    def _of(self, rows: Array) -> Array:
+        powers = np.exp(rows - rows.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 class _CoercedLogSoftmax(_CoercedSoftmax):
-    def _finish(self, probabilities: Array) -> Array:
-        return np.asarray(np.log(probabilities))
+    def _of(self, rows: Array) -> Array:
+        return _log_softmax(rows, 1)
+
+
+class _StableLogSoftmax(_Correction):
+    def _run(self, x: Array, axis: int = -1) -> tuple[Array]:
+        return (_log_softmax(x, axis).astype(x.dtype),)
+
+
+def _log_softmax(x: Array, axis: int) -> Array:
+    shifted = x - x.max(axis=axis, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True)))
 
 
 class _InferenceBatchNorm(_Correction):
@@ -281,6 +292,7 @@ _NAMED = {
     "DequantizeLinear": _FirstDequantize,
     "Pad": _CroppingPad,
 }
+_StableLogSoftmax.__name__ = "LogSoftmax"
 for _name, _operator in _NAMED.items():  # the evaluator finds operators by class name
     _operator.__name__ = _name
 
@@ -304,8 +316,7 @@ def corrections(model: ModelProto) -> list[type[OpRun]]:
         found.append(_CroppingPad)
     if opset < 19:
         found.append(_FirstDequantize)
-    if opset < 13:
-        found += _COERCED.values()
+    found += _COERCED.values() if opset < 13 else [_StableLogSoftmax]
     norms = [n for n in model.graph.node if n.op_type == "BatchNormalization"]
     if opset < 14 and all(len(n.output) == 1 for n in norms):
         found.append(_InferenceBatchNorm)

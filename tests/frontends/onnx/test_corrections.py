@@ -18,6 +18,12 @@ def evaluated(nodes, inputs, opset=18, **weights):
     return found["y"]
 
 
+@pytest.mark.parametrize("opset", [11, 13])
+def test_logarithms_of_small_shares_do_not_underflow(opset) -> None:
+    found = evaluated([node("LogSoftmax", ["x"], axis=1)], {"x": np.array([[0, -101, -500]], np.float32)}, opset)
+    np.testing.assert_array_equal(found, [[0, -101, -500]])
+
+
 LINE = np.arange(1, 6, dtype=np.float32).reshape(1, 1, 5)
 
 
