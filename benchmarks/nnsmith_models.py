@@ -13,14 +13,11 @@ import argparse
 import sys
 import warnings
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-import torch
-from nnsmith.abstract.dtype import DType
-from nnsmith.graph_gen import model_gen
-from nnsmith.materialize import Model
-
-TYPES = (DType.float32, DType.float64, DType.int32, DType.int64, DType.int8, DType.uint8, DType.bool)
+TYPES = ("float32", "float64", "int32", "int64", "int8", "uint8", "bool")
 
 
 def main() -> int:
@@ -32,15 +29,18 @@ def main() -> int:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore")
-    exporter = torch.onnx.export
-    torch.onnx.export = lambda *words, verbose=False, **more: partial(exporter, dynamo=False)(*words, **more)
-    kind = Model.init("onnx", backend_target="cpu")
+    onnx_of_torch: Any = import_module("torch").onnx
+    model_gen = import_module("nnsmith.graph_gen").model_gen
+    types = [import_module("nnsmith.abstract.dtype").DType[name] for name in TYPES]
+    exporter = partial(onnx_of_torch.export, dynamo=False)
+    onnx_of_torch.export = lambda *words, verbose=False, **more: exporter(*words, **more)
+    kind = import_module("nnsmith.materialize").Model.init("onnx", backend_target="cpu")
     kind.add_seed_setter()
     refused = 0
     for seed in range(options.first, options.first + options.count):
         try:
             drawn = model_gen(opset=kind.operators(), method="symbolic-cinit", seed=seed, max_elem_per_tensor=4096,
-                              max_nodes=options.nodes, timeout_ms=5000, dtype_choices=list(TYPES))  # fmt: skip
+                              max_nodes=options.nodes, timeout_ms=5000, dtype_choices=types)  # fmt: skip
             model = kind.from_gir(drawn.make_concrete())
             model.refine_weights()
             (options.folder / f"{seed:06}.onnx").write_bytes(model.native_model.SerializeToString())
