@@ -26,7 +26,7 @@ __all__ = ["DoesNotFit", "KernelRequest", "KernelResult", "map_kernel"]
 Effort = Literal["quick", "fast", "default", "max"]
 
 BUDGETS: dict[str, Budget] = {
-    "quick": Budget(0.4, 0.1, 0.15, 1.5),  # bodies of networks: many, most of them at their bound at once
+    "quick": Budget(0.4, 0.1, 0.15, 1.5, True),  # bodies of networks: many, most of them at their bound at once
     "fast": Budget(0.5, 0.5, 2.0, 4.0),
     "default": Budget(2.5, 2.5, 20.0, 20.0),
     "max": Budget(0.8, 2.0, 300.0, 300.0),
@@ -99,6 +99,8 @@ def _run(direct: Search, search: Search, low: int) -> None:
     lifetime = lifetime_bound(direct.recipes.direct)
     if search is not direct:
         search.list_first(low, _highest(search.dfg, low))
+        if search.budget.brief and search.best is not None:
+            lifetime = None  # of a large body, which without MOVEs would take all the effort
     if lifetime is not None:
         least = max(low, lifetime.ii)
         direct.climb(least, _highest(direct.dfg, least))

@@ -32,20 +32,22 @@ from .trials import LARGE, Find, Recipes, Rung, Variant
 
 __all__ = ["Budget", "Find", "Search"]
 
-WITH_ANSWER = 0.4  # of the climb's effort, where list scheduling has given an answer
 DISAGREE = "this is a fault of mapper or of its solver; please report it with the input"
+WITH_ANSWER = 0.4  # of the climb's effort, where there is an answer already
 ROUNDS = 7  # of a climb that finds nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """Deterministic effort: of a trial while climbing (per 100 operations), of a trial in the first descent, of all
-    descents and of the climb."""
+    descents and of the climb. `brief`: a poor answer is held against list scheduling, and what is listed first is not
+    searched without MOVEs."""
 
     climb: float
     descent: float
     descents: float
     climbing: float
+    brief: bool = False
 
 
 @dataclass
@@ -68,6 +70,7 @@ class Search:
     recipes: Recipes = field(init=False)
     _tight: bool = False
     _came_near: bool = True
+    _has_listed: bool = False
     _level: int = 0
     _failed: set[tuple[int, str]] = field(default_factory=set)
 
@@ -107,9 +110,10 @@ class Search:
     def climb(self, low: int, high: int) -> None:
         """Quick trials of low … high until one finds a schedule."""
         self.low = low
-        if self.variant == "routed" and self.recipes.size >= LARGE / 2 and self.best is None:
-            self.start(self._listed(low, high))
-        allowed = self.budget.climbing * (1.0 if self.best is None else WITH_ANSWER)
+        if self.variant == "routed" and self._calls_for_a_list(low):
+            self.start(self._listed(low, high if self.best is None else self.best.ii - 1))
+        whole = self.best is None or (self.budget.brief and not self.large)
+        allowed = self.budget.climbing * (1.0 if whole else WITH_ANSWER)
         base, reach = 0.15 + self.budget.climb * self.recipes.size / 100, max(4, 2 * low if self.large else low)
         for extra in range(1, ROUNDS + 1):
             top = min(high, low + reach) if self.best is None else self.best.ii - 1
@@ -119,6 +123,12 @@ class Search:
             base, reach = 2 * base, 2 * reach
         if self.best is None:
             self.start(self._listed(low, high))
+
+    def _calls_for_a_list(self, low: int) -> bool:
+        """A large body without an answer; where effort is short, also an answer far above the bound."""
+        if self.best is None:
+            return self.recipes.size >= LARGE / 2
+        return self.budget.brief and not self._has_listed and 2 * self.best.ii > 3 * low
 
     def list_first(self, low: int, high: int) -> None:
         """A large body gets its first answer by list scheduling: soon, and on fabrics of any size."""
@@ -147,6 +157,7 @@ class Search:
 
     def _listed(self, low: int, high: int) -> Find | None:
         """The answer of list scheduling, where its values can be given fixed registers."""
+        self._has_listed = True
         found = None if self.stopped else listed(self.dfg, self.fabric, low, high, self.variant == "routed")
         if found is None or registers_of(*found) is None:
             return None
