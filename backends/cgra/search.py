@@ -40,8 +40,8 @@ ROUNDS = 7  # of a climb that finds nothing
 @dataclass(frozen=True, slots=True)
 class Budget:
     """Deterministic effort: of a trial while climbing (per 100 operations), of a trial in the first descent, of all
-    descents and of the climb. `brief`: a poor answer is held against list scheduling, and what is listed first is not
-    searched without MOVEs."""
+    descents and of the climb. `brief`: a poor answer is held against list scheduling, what is listed first is not
+    searched without MOVEs, and what finds no place without MOVEs is not listed without them."""
 
     climb: float
     descent: float
@@ -121,7 +121,7 @@ class Search:
             if self.best is not None or self.stopped or self.spent >= allowed:
                 break
             base, reach = 2 * base, 2 * reach
-        if self.best is None:
+        if self.best is None and not (self.budget.brief and self.variant == "direct"):
             self.start(self._listed(low, high))
 
     def _calls_for_a_list(self, low: int) -> bool:
