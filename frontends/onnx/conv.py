@@ -167,12 +167,7 @@ Extents = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ..
 def _scatter(c: Context, node: Node, x: str, w: str, out: str, channels: Grouped, extents: Extents) -> None:
     strides, dilations, begins, shape = extents
     image, rank = c.shape(x), len(shape)
-    inner = [f"i{n[1:]}" for n in spatial(rank)]
-    at = [
-        loop(i) * s + loop(f) * d - p
-        for i, f, s, d, p in zip(inner, kernel_loops(rank), strides, dilations, begins, strict=True)
-    ]
-    guards = [g for a, e in zip(at, shape, strict=True) for g in (a, e - 1 - a)]
+    inner, at, guards = _landing(strides, dilations, begins, shape)
     loops = (
         *channels.head, channels.k_loop, *(Loop(n, e) for n, e in zip(inner, image[2:], strict=True)),
         channels.c_loop, *(Loop(n, e) for n, e in zip(kernel_loops(rank), channels.kernel, strict=True)),
@@ -180,8 +175,19 @@ def _scatter(c: Context, node: Node, x: str, w: str, out: str, channels: Grouped
     reads = Reads(c)
     left = computed(reads(x, (loop("b"), channels.c, *(loop(n) for n in inner))), c.dtype(x))
     right = computed(reads(w, (channels.c, loop("k"), *(loop(n) for n in kernel_loops(rank)))), c.dtype(w))
-    write = Access(out, (loop("b"), channels.k, *at), tuple(guards))
+    write = Access(out, (loop("b"), channels.k, *at), guards)
     c.nest(node, loops, reads, write, call("mul", left, right), Combiner("sum", accumulator(c.dtype(x))), counted=True)
+
+
+def _landing(
+    strides: Sequence[int], dilations: Sequence[int], begins: Sequence[int], shape: Sequence[int]
+) -> tuple[list[str], list[Index], tuple[Index, ...]]:
+    """Where taps land in an image of `shape`: loops i over places, i s + f d - p, and guards that keep it inside."""
+    rank = len(shape)
+    inner = [f"i{n[1:]}" for n in spatial(rank)]
+    steps = zip(inner, kernel_loops(rank), strides, dilations, begins, strict=True)
+    at = [loop(i) * s + loop(f) * d - p for i, f, s, d, p in steps]
+    return inner, at, tuple(g for a, e in zip(at, shape, strict=True) for g in (a, e - 1 - a))
 
 
 def _transposed_extents(
@@ -228,10 +234,8 @@ def columns_to_image(c: Context, node: Node) -> None:
         hint = f"{list(block)} windows at {list(places)} places of [batch, channels x {taps}, {math.prod(places)}]"
         raise ModelError(f"Col2Im of columns {list(columns)} into an image {list(shape)}", node.name, hint)
     out = c.output(node, 0, (columns[0], columns[1] // taps, *shape), c.dtype(x))
-    inner, outer = [f"i{n[1:]}" for n in spatial(rank)], kernel_loops(rank)
-    steps = zip(inner, outer, strides, dilations, pads[:rank], strict=True)
-    at = [loop(i) * s + loop(f) * d - p for i, f, s, d, p in steps]
-    guards = tuple(g for a, e in zip(at, shape, strict=True) for g in (a, e - 1 - a))
+    inner, at, guards = _landing(strides, dilations, pads[:rank], shape)
+    outer = kernel_loops(rank)
     reads = Reads(c)
     index = (loop("b"), loop("k") * taps + _row_major(outer, block), _row_major(inner, places))
     value = computed(reads(x, index), c.dtype(x))
