@@ -52,12 +52,14 @@ class Group:
     tests: tuple[str, ...]
 
 
+_PLAYING = ("crossings", "held", "literal", "merging", "replay", "run", "tally", "values")
 _PLAY = ("tests/test_simulate.py", "tests/test_check.py", "tests/test_traffic.py", "tests/test_faults.py",
          "tests/test_invariants.py")  # fmt: skip
-_LOWERING = ("tests/frontends/onnx/test_random_graphs.py", "tests/frontends/onnx/test_operators.py",
-             "tests/frontends/onnx/test_node_cases.py", "tests/frontends/onnx/test_scatter.py",
-             "tests/frontends/onnx/test_quantised.py", "tests/frontends/onnx/test_corrections.py",
-             "tests/frontends/onnx/test_microsoft.py", "tests/frontends/onnx/test_bodies.py")  # fmt: skip
+_LOWERING = tuple(
+    f"tests/frontends/onnx/test_{name}.py"
+    for name in ("random_graphs", "operators", "node_cases", "scatter", "quantised", "corrections", "microsoft", "bodies",
+                 "spectral", "domains", "found_by_fuzzing", "hostile", "models")
+)  # fmt: skip
 _PLACED = "tests/test_faults.py::test_faults_of_placed_kernels"
 GROUPS = {
     "checker of networks": Group(
@@ -70,7 +72,7 @@ GROUPS = {
         ("mapper/check_contest.py",), ("tests/test_check_contest.py", "tests/benchmarks/test_campaigns.py"),
     ),
     "play": Group(
-        ("mapper/simulate.py", "mapper/proof/[hlmrtcv]*.py"), _PLAY,
+        ("mapper/simulate.py", *(f"mapper/proof/{name}.py" for name in _PLAYING)), _PLAY,
     ),
     "bodies": Group(
         ("mapper/kernels/*.py",), ("tests/kernels/test_random_bodies.py", "tests/kernels", "tests/test_interpret.py"),
