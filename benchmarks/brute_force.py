@@ -6,21 +6,19 @@ PART is any of `cgra`, `cgla`, `wafer` (default: all). Demanded of every instanc
 above the true optimum, the result is not below it, a result that is called optimal or exhausted
 equals it, "does not fit" is said only where nothing fits, and the objective is what other code reads from the mapping.
 On grids the variant without MOVEs is compared in both directions; with MOVEs, which brute force does not try, a result
-called optimal must not be above the optimum without. Exit code 5 if an instance disagrees.
+called optimal must not be above the optimum without. Exit code 5 if an instance disagrees with brute force.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
-from typing import Any
 
 from brute import contest, grids, rows
+from campaign import Trial, asked, reported
 
 from mapper.check_contest import check_contest, score_contest
 from mapper.check_kernel import check_kernel
@@ -28,18 +26,9 @@ from mapper.check_rows import check_rows, rows_used
 from mapper.kgraph import KernelGraph, PlacedKernel
 from mapper.solver import Outcome
 
-__all__ = ["PARTS", "Instance", "judged", "main"]
+__all__ = ["PARTS", "judged", "main"]
 
 MOST_II, MOST_ROWS = 6, 3
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """One comparison: what was claimed ("optimal", "exhausted", "feasible", "no fit"), and the fault, if any."""
-
-    id: str
-    claim: str
-    fault: str = ""
 
 
 def judged(outcome: Outcome, truth: float | None) -> str:
@@ -59,50 +48,50 @@ def _claim(outcome: Outcome) -> str:
     return "optimal" if outcome.status == "optimal" else "exhausted" if outcome.proof == "exhausted" else "feasible"
 
 
-def cgra(seed: int) -> Instance:
+def cgra(seed: int) -> Trial:
     kernel = import_module("mapper.backends.cgra.kernel")
     body, fabric = grids.instance(seed)
     found = kernel.map_kernel(body, fabric, kernel.KernelRequest("direct", "fast"))
     if isinstance(found, kernel.DoesNotFit):
         truth = grids.least_ii(body, fabric, MOST_II)
         fault = f"refused by proof, but II {truth} exists" if found.proven and truth is not None else ""
-        return Instance(body.name, "no fit" if found.proven else "nothing found", fault)
+        return Trial(body.name, "no fit" if found.proven else "nothing found", fault)
     fault = judged(found.outcome, grids.least_ii(body, fabric, found.mapping.ii)) or str(
         next(iter(check_kernel(found.mapping, fabric)), "")
     )
     routed = kernel.map_kernel(body, fabric, kernel.KernelRequest("routed", "fast"))
     if not fault and _claim(routed.outcome) != "feasible" and routed.mapping.ii > found.mapping.ii:
         fault = f"with MOVEs {_claim(routed.outcome)} at {routed.mapping.ii}, without them {found.mapping.ii}"
-    return Instance(body.name, _claim(found.outcome), fault)
+    return Trial(body.name, _claim(found.outcome), fault)
 
 
-def cgla(seed: int) -> Instance:
+def cgla(seed: int) -> Trial:
     kernel = import_module("mapper.backends.cgla.kernel")
     body = rows.instance(seed)
     found = kernel.map_kernel(body, kernel.KernelRequest(effort="fast"))
     truth = rows.fewest_rows(body, MOST_ROWS if isinstance(found, kernel.DoesNotFit) else found.rows)
     if isinstance(found, kernel.DoesNotFit):
-        return Instance(body.name, "no fit", "" if truth is None else f"refused, but {truth} rows suffice")
+        return Trial(body.name, "no fit", "" if truth is None else f"refused, but {truth} rows suffice")
     fault = judged(found.outcome, truth) or str(next(iter(check_rows(found.mapping)), ""))
     if not fault and rows_used(found.mapping) != found.rows:
         fault = f"{found.rows} rows reported, {rows_used(found.mapping)} used"
-    return Instance(body.name, _claim(found.outcome), fault)
+    return Trial(body.name, _claim(found.outcome), fault)
 
 
-def wafer(seed: int) -> Instance:
+def wafer(seed: int) -> Trial:
     place = import_module("mapper.backends.wafer.contest")
     graph = contest.instance(seed)
     found = place.place_contest(graph, place.ContestRequest("fast"))
     truth, checked = contest.least_score(graph), _checkers_agree(graph, seed)
     if not hasattr(found, "places"):
-        return Instance(graph.name, "no fit", checked or ("" if truth is None else f"refused, but {truth} is possible"))
+        return Trial(graph.name, "no fit", checked or ("" if truth is None else f"refused, but {truth} is possible"))
     fault = checked or judged(found.outcome, None if truth is None else float(truth))
     places = list(found.places)
     if not fault and not contest.is_legal(graph, places):
         fault = "the placement is not legal"
     if not fault and float(contest.score_of(graph, places)) != found.outcome.objective:
         fault = f"objective {found.outcome.objective}, the placement scores {contest.score_of(graph, places)}"
-    return Instance(graph.name, _claim(found.outcome), fault)
+    return Trial(graph.name, _claim(found.outcome), fault)
 
 
 def _checkers_agree(graph: KernelGraph, seed: int) -> str:
@@ -129,42 +118,19 @@ def _random_place(graph: KernelGraph, name: str, draw: random.Random) -> PlacedK
     return replace(place, x=x, y=y)
 
 
-PARTS: dict[str, Callable[[int], Instance]] = {"cgra": cgra, "cgla": cgla, "wafer": wafer}
+PARTS: dict[str, Callable[[int], Trial]] = {"cgra": cgra, "cgla": cgla, "wafer": wafer}
 
 
-def instances(part: str, count: int, seed: int) -> Iterator[Instance]:
+def instances(part: str, count: int, seed: int) -> Iterator[Trial]:
+    """Trials of one part, with what was claimed: optimal, exhausted, feasible, no fit, nothing found."""
     for number in range(count):
-        yield PARTS[part](seed * 1_000_003 + number)
+        yield replace(PARTS[part](seed * 1_000_003 + number), row=part)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Compare claims of optimality with brute force on small instances.")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--count", type=int, default=500, help="instances of each part")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    unknown = set(options.parts) - set(PARTS)
-    if unknown:
-        parser.error(f"unknown part {min(unknown)!r}: {', '.join(PARTS)}")
-    counted: dict[tuple[str, str], int] = {}
-    failed = 0
-    for part in options.parts or PARTS:
-        for found in instances(part, options.count, options.seed):
-            counted[part, found.claim] = counted.get((part, found.claim), 0) + 1
-            if found.fault:
-                failed += 1
-                print(f"disagrees: {part} {found.id}: {found.fault}", file=sys.stderr, flush=True)
-    found_rows: list[dict[str, Any]] = [
-        {"id": part, "claim": claim, "instances": count} for (part, claim), count in sorted(counted.items())
-    ]
-    if options.json:
-        print(json.dumps({"rows": found_rows, "disagree": failed}, indent=1))
-    else:
-        for row in found_rows:
-            print(f"{row['id']:8} {row['claim']:14} {row['instances']:5}")
-        print(f"{sum(counted.values())} instances, {failed} disagree")
-    return 5 if failed else 0
+    words = "Compare claims of optimality with brute force on small instances."
+    options = asked(words, PARTS, "--count", 500, "instances of each part", arguments)
+    return reported((t for part in options.parts for t in instances(part, options.count, options.seed)), options.json)
 
 
 if __name__ == "__main__":

@@ -7,23 +7,16 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from campaign import Trial
 
 from mapper import outputs
 from mapper.errors import MapperError
 
-__all__ = ["Files", "Trial", "contents", "places", "same", "writing"]
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One trial: `id` names what was done; `fault` is empty if everything held; `outcome` is what remained."""
-
-    id: str
-    outcome: str
-    fault: str = ""
+__all__ = ["Files", "contents", "places", "same", "writing"]
 
 
 Files = dict[str, bytes]
@@ -54,7 +47,9 @@ def writing(every: int = 1) -> Iterator[Trial]:
                 folder = _state(Path(top), state)
                 before = contents(folder)
                 killed = _killed_at(folder, line)
-                yield _judged(f"writing over {state}, line event {line}", folder, before)
+                yield replace(
+                    _judged(f"writing over {state}, line event {line}", folder, before), row=f"writing over {state}"
+                )
             if not killed:
                 break
             line += every

@@ -20,8 +20,6 @@ Exit code 5 if a trial fails.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import random
 import resource
@@ -35,7 +33,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from interrupted_writer import Files, Trial, contents, places, same, writing
+from campaign import Trial, asked, reported
+from interrupted_writer import Files, contents, places, same, writing
 
 __all__ = ["CASES", "Trial", "main", "places", "writing"]
 
@@ -318,31 +317,9 @@ def trials(parts: list[str], moments: int, seed: int) -> Iterator[Trial]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Kill, interrupt, starve and repeat runs; outputs must be whole.")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--moments", type=int, default=50, help="random moments per target and kind of signal")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    unknown = set(options.parts) - set(PARTS)
-    if unknown:
-        parser.error(f"unknown part {min(unknown)!r}: {', '.join(PARTS)}")
-    counted: dict[tuple[str, str], int] = {}
-    failed: list[Trial] = []
-    for trial in trials(options.parts or list(PARTS), options.moments, options.seed):
-        name = trial.id.split(", line event")[0]
-        counted[name, trial.outcome] = counted.get((name, trial.outcome), 0) + 1
-        if trial.fault:
-            failed.append(trial)
-            print(f"failed: {trial.id}: {trial.fault}", file=sys.stderr, flush=True)
-    rows = [{"id": name, "outcome": outcome, "trials": n} for (name, outcome), n in counted.items()]
-    if options.json:
-        print(json.dumps({"rows": rows, "trials": sum(counted.values()), "failed": len(failed)}, indent=1))
-    else:
-        for row in rows:
-            print(f"{row['id']:48} {row['outcome']:20} {row['trials']:5}")
-        print(f"{sum(counted.values())} trials, {len(failed)} failed")
-    return 5 if failed else 0
+    words = "Kill, interrupt, starve and repeat runs; outputs must be whole."
+    options = asked(words, PARTS, "--moments", 50, "random moments per target and kind of signal", arguments)
+    return reported(trials(options.parts, options.moments, options.seed), options.json)
 
 
 if __name__ == "__main__":

@@ -57,8 +57,8 @@ _PLAY = ("tests/test_simulate.py", "tests/test_check.py", "tests/test_traffic.py
          "tests/test_invariants.py")  # fmt: skip
 _LOWERING = tuple(
     f"tests/frontends/onnx/test_{name}.py"
-    for name in ("random_graphs", "operators", "node_cases", "scatter", "quantised", "corrections", "microsoft", "bodies",
-                 "spectral", "domains", "found_by_fuzzing", "hostile", "models")
+    for name in ("random_graphs", "operators", "node_cases", "scatter", "quantised", "corrections", "microsoft",
+                 "bodies", "spectral", "domains", "found_by_fuzzing", "hostile", "models")
 )  # fmt: skip
 _PLACED = "tests/test_faults.py::test_faults_of_placed_kernels"
 GROUPS = {

@@ -1,7 +1,8 @@
-"""Short forms of the campaigns: brute force, mutants."""
+"""Short forms of the campaigns: brute force, mutants; how a campaign reports."""
 
 from __future__ import annotations
 
+import json
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,7 @@ from mapper.solver import Outcome
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import brute_force
+import campaign
 import mutation
 
 
@@ -21,7 +23,7 @@ import mutation
 def test_claims_equal_brute_force(part: str) -> None:
     found = list(brute_force.instances(part, 12, 5))
     assert [instance for instance in found if instance.fault] == []
-    assert sum(instance.claim in ("optimal", "exhausted") for instance in found) >= 5
+    assert sum(instance.outcome in ("optimal", "exhausted") for instance in found) >= 5
 
 
 def test_the_comparison_with_brute_force_can_fail() -> None:
@@ -32,6 +34,28 @@ def test_the_comparison_with_brute_force_can_fail() -> None:
     assert "finds nothing" in brute_force.judged(optimal, None)
     exhausted = Outcome("feasible", 3.0, 1.0, "exhausted")
     assert "exhausted at 3.0" in brute_force.judged(exhausted, 2.0)
+
+
+def test_a_campaign_counts_outcomes_by_row_and_tells_failures(capsys: pytest.CaptureFixture[str]) -> None:
+    trials = [
+        campaign.Trial("a1", "new", row="a"),
+        campaign.Trial("a2", "new", "lost", "a"),
+        campaign.Trial("b", "old"),
+    ]
+    assert campaign.reported(trials, True) == 5
+    out, err = capsys.readouterr()
+    rows = [{"id": "a", "outcome": "new", "trials": 2}, {"id": "b", "outcome": "old", "trials": 1}]
+    assert json.loads(out) == {"rows": rows, "trials": 3, "failed": 1} and err == "failed: a2: lost\n"
+    assert campaign.reported(trials[::2], False) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "2 trials, 0 failed"
+
+
+def test_a_campaign_takes_its_parts_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert campaign.asked("words", ("x", "y"), "--count", 3, "each", []).parts == ["x", "y"]
+    assert campaign.asked("words", ("x", "y"), "--count", 3, "each", ["y", "--count", "7"]).count == 7
+    with pytest.raises(SystemExit):
+        campaign.asked("words", ("x", "y"), "--count", 3, "each", ["z"])
+    assert "unknown part 'z': x, y" in capsys.readouterr().err
 
 
 def test_mutants_change_one_spot_and_are_seen() -> None:
