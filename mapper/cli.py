@@ -189,6 +189,26 @@ def simulate(folder: Path, model: Path | None, seed: int, as_json: bool) -> int:
 
 
 @cli.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--format", "format_", required=True, metavar="NAME", help="esl or neura; see 'mapper targets NAME'.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Output folder.")
+@click.option("--iterations", type=click.IntRange(1, 4096), default=16, show_default=True, help="Runs of each body.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the words in memory.")
+@_json
+def export(folder: Path, format_: str, output: Path, iterations: int, seed: int, as_json: bool) -> int:
+    """Write the loop bodies of the mapping in DIR as programs of a public simulator, each run before it is written."""
+    from mapper import documents, outputs
+    from mapper.export import export as exported
+
+    outputs.usable(output)
+    decision, header = documents.read(folder)
+    found = exported(decision, header, format_, iterations, seed)
+    outputs.write_set(output, found.files() | {"run.json": json.dumps({"command": sys.argv}) + "\n"})
+    click.echo(json.dumps(found.as_dict()) if as_json else found.text())
+    return 0
+
+
+@cli.command()
 @click.argument("source", metavar="INPUT")
 @click.option("--targets", default="", metavar="A,B,C", help="Systems to compare [all].")
 @click.option("-o", "--output", type=click.Path(path_type=Path))
@@ -227,6 +247,8 @@ def targets(name: str | None) -> int:
     rows = [(f"--set {o.name}={o.default}", "|".join(o.choices) or "any", o.help) for o in backend.OPTIONS]
     if rows:
         click.echo(columns([("option (default)", "choices", "meaning"), *rows]))
+    if formats := getattr(backend, "EXPORTS", ()):
+        click.echo(f"formats of 'mapper export': {', '.join(formats)}")
     return 0
 
 

@@ -55,17 +55,22 @@ def _unwritable(place: Path, error: OSError | ValueError) -> InputError:
 
 
 def write_set(folder: Path, files: Mapping[str, str | bytes]) -> Path:
-    """Write `files` as the whole contents of `folder`; returns it. Raises InputError with nothing published."""
+    """Write `files` (by their path in it) as the whole contents of `folder`; returns it. Raises InputError with nothing
+    published."""
     usable(folder)
     place = folder.absolute()
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         _sweep(place)
         with _fresh_folder(place) as fresh:
+            folders = sorted({(fresh / name).parent for name in files} | {fresh})
+            for each in folders:
+                each.mkdir(parents=True, exist_ok=True)
             for name, content in files.items():
                 _write_flushed(fresh / name, content)
             fresh.chmod(0o755)
-            _flush_folder(fresh)
+            for each in reversed(folders):
+                _flush_folder(each)
             with undisturbed():
                 _publish(fresh, place)
         with contextlib.suppress(

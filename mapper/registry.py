@@ -47,7 +47,8 @@ FRONTENDS: Mapping[str, str] = {  # asked in this order: JSON inputs are told ap
 
 
 class Backend(Protocol):
-    """One target: a module (or object) with these names. `solve_kernel` and `solve_contest` are optional."""
+    """One target: a module (or object) with these names. `solve_kernel`, `solve_contest`, and `EXPORTS` with
+    `export_body` (see :mod:`mapper.export`), are optional."""
 
     DESCRIPTION: str
     DEFAULT_MACHINE: str

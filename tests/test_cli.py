@@ -72,6 +72,47 @@ def test_faults_are_one_line_with_the_right_code(words, code: int, message: str,
     assert list(tmp_path.iterdir()) == []
 
 
+def added(folder: Path, dtype: int, machine: str) -> Path:
+    """A compiled model of one addition."""
+    x, y = (helper.make_tensor_value_info(name, dtype, [6]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"], name="twice")], "g", [x], [y])
+    onnx.save(helper.make_model(graph), folder / "add.onnx")
+    assert (
+        mapper("compile", "add.onnx", "--target", "cgra", "--machine", machine, "-o", "c", cwd=folder).returncode == 0
+    )
+    return folder / "c"
+
+
+def test_an_integer_model_is_exported_for_a_simulator(tmp_path: Path) -> None:
+    folder = added(tmp_path, TensorProto.INT32, "torus4x4")
+    done = mapper("export", str(folder), "--format", "esl", "-o", "esl", "--iterations", "3", cwd=tmp_path)
+    assert done.returncode == 0 and "memory as expected" in done.stdout, done.stderr
+    inner = {path.name for path in (tmp_path / "esl" / "body0").iterdir()}
+    assert inner == {"instructions.csv", "memory.csv", "expected.csv"}
+    facts = json.loads((tmp_path / "esl" / "export.json").read_text())
+    assert (facts["format"], facts["iterations"], facts["refused"]) == ("esl", 3, [])
+    assert facts["bodies"][0]["ops"] == ["twice"]
+    again = mapper("export", str(folder), "--format", "esl", "-o", "two", "--iterations", "3", "--json", cwd=tmp_path)
+    assert json.loads(again.stdout) == facts
+    for name in inner:
+        assert (tmp_path / "esl/body0" / name).read_bytes() == (tmp_path / "two/body0" / name).read_bytes()
+
+
+def test_an_export_that_cannot_be_writes_nothing(tmp_path: Path) -> None:
+    folder = added(tmp_path, TensorProto.FLOAT, "torus4x4")
+    kernel = tmp_path / "kernel"
+    assert mapper("compile", str(KERNEL), "--target", "cgra", "-o", str(kernel)).returncode == 0
+    for place, format_, code, words in [
+        (folder, "esl", 4, "none of 1 bodies can be written as esl (add.onnx): twice: operation 'add'"),
+        (folder, "elf", 2, "target 'cgra' has no format 'elf' (--format): known are esl, neura"),
+        (kernel, "esl", 4, "operations of a loop kernel are labels (gsm.json): only bodies lowered from ONNX compute"),
+        (tmp_path / "nope", "esl", 2, "no mapping.json there"),
+    ]:
+        done = mapper("export", str(place), "--format", format_, "-o", str(tmp_path / "out"))
+        assert (done.returncode, done.stdout) == (code, "") and words in done.stderr, done.stderr
+        assert done.stderr.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
 def test_a_model_larger_than_its_machine_names_the_resource(tmp_path: Path) -> None:
     machine = "wse2:width=2,height=2,sram=1KiB"
     done = mapper("compile", "zoo:resnet-tiny", "--target", "wafer", "--machine", machine, cwd=tmp_path)

@@ -11,13 +11,16 @@ from mapper.request import Option
 
 if TYPE_CHECKING:
     from mapper.dfg import Dfg
+    from mapper.export import Exported
     from mapper.ir import Graph
     from mapper.machine import Machine
     from mapper.mapping import Infeasible
+    from mapper.placement import KernelMapping
     from mapper.request import KernelSolved, Request, Solved
 
 DESCRIPTION = "two-dimensional grid, modulo-scheduled (OpenEdgeCGRA class)"
 DEFAULT_MACHINE = "openedge4x4"
+EXPORTS = ("esl", "neura")
 OPTIONS = (Option("variant", "routed", "may MOVE operations be inserted", ("routed", "direct")),)
 
 
@@ -38,3 +41,10 @@ def solve_kernel(dfg: Dfg, machine: Machine, request: Request) -> KernelSolved |
     from .loops import solve_kernel as run
 
     return run(dfg, machine, request)
+
+
+def export_body(format_: str, body: KernelMapping, machine: Machine, iterations: int, seed: int) -> Exported:
+    """A placed body, lowered from ONNX, as files of a public simulator, executed and compared before they are given."""
+    from .export import program_of
+
+    return program_of(format_, body, machine.fabric, iterations, seed)

@@ -3,13 +3,13 @@
 `instructions.csv` holds one instruction of all 16 PEs after the other: a row with its number, then four rows of four
 cells such as `SADD R1, RCL, 4`. An instruction reads neighbours' output registers as they were left a cycle before, and
 writes the PE's output register and, where it names one, a register: the machine of `docs/cgra-kernel.md`, so operations
-stay where and when they are. `memory.csv` gives a word for every element, one region after the other.
+stay where and when they are. `memory.csv` gives a word for every element (`memory.py`). Floats are words as well: they
+can be loaded, moved and stored, not computed with.
 
 The program runs the loop a given number of times: prologue, kernel, epilogue. The kernel is a loop if some PE stands
 idle to count and branch, else it is written out (the torus is turned so that it is the last PE, after whose branch the
-simulator executes no other one in that cycle). Phis take their first values as immediates. The simulator adds no base
-to an address, so that of a region is added to the constants from which its addresses come. What the instruction set
-lacks (floating point, selection, predicated stores) is refused by name.
+simulator executes no other one in that cycle). Phis take their first values as immediates. What the instruction set
+lacks (floating point, selection) is refused by name.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from mapper.dfg import Dfg, Node
-from mapper.errors import MapperError
+from mapper.dfg import Node
+from mapper.export import NotExportable
 from mapper.machine import Fabric
 from mapper.placement import KernelMapping
 
-__all__ = ["EslProgram", "NotExportable", "esl_program"]
+from .memory import Layout, biased
+
+__all__ = ["esl_program"]
 
 SIDE = 4
 COUNTER = SIDE * SIDE - 1
@@ -35,71 +37,12 @@ SINGLE = {"mov": "SADD {}, ZERO", "phi": "SADD {}, ZERO", "not": "LNOR {}, ZERO"
 DIRECTIONS = {(0, -1): "RCL", (0, 1): "RCR", (-1, 0): "RCT", (1, 0): "RCB"}
 
 
-class NotExportable(MapperError):
-    """The body needs something that the format or its instruction set does not have."""
-
-    exit_code = 4
-
-
-@dataclass(frozen=True, slots=True)
-class EslProgram:
-    """Texts of the two files; `base` is the address of the first element of each region."""
-
-    instructions: str
-    memory: str
-    base: Mapping[int, int]
-
-
-def esl_program(
-    mapping: KernelMapping, fabric: Fabric, iterations: int, memory: Mapping[int, Sequence[int]]
-) -> EslProgram:
-    """`iterations` runs of a body on `memory` (elements per region number). Raises :class:`NotExportable`."""
+def esl_program(mapping: KernelMapping, fabric: Fabric, iterations: int, layout: Layout) -> str:
+    """The text of `instructions.csv`: `iterations` runs of a body on a memory. Raises :class:`NotExportable`."""
     if (fabric.topology, fabric.rows, fabric.columns) != ("torus", SIDE, SIDE) or fabric.registers > SIDE:
         raise NotExportable("a grid that is not the simulator's", mapping.dfg.name, "map it on torus4x4")
-    _refuse(mapping.dfg)
-    base, words = dict[int, int](), list[int]()
-    for region in mapping.dfg.regions:
-        base[region.id] = len(words)
-        words += memory[region.id]
-    rows = ["Address,Data", *(f"{address},{value}" for address, value in enumerate(words))]
-    writer = _Writer(mapping, iterations, _biased(mapping.dfg, base), base)
-    return EslProgram(writer.text(), "\n".join(rows) + "\n", base)
-
-
-def _biased(dfg: Dfg, base: Mapping[int, int]) -> dict[int, int]:
-    """The constant of every node, with the base of a region added in the phis at which its addresses begin."""
-    owner: dict[int, int] = {}
-    for node in dfg.nodes:
-        if node.memory is not None and node.memory.offset is not None:
-            _claim(dfg, node.memory.offset, node.memory.region, owner)
-    for number, region in owner.items():
-        _only_addresses(dfg, number, region, owner)
-    begins = {number for number in owner if dfg[number].op == "phi"}
-    return {n.id: int(n.constant or 0) + (base[owner[n.id]] if n.id in begins else 0) for n in dfg.nodes}
-
-
-def _claim(dfg: Dfg, number: int, region: int, owner: dict[int, int]) -> None:
-    """Number `number` has the base of `region` in it; follow it back to the phi at which that enters."""
-    if number in owner and owner[number] == region:
-        return
-    if owner.setdefault(number, region) != region:
-        raise NotExportable("two regions share an address", f"node {number}", "the format adds no base to it")
-    if dfg[number].op not in ("phi", "iadd") or not dfg.predecessors[number]:
-        raise NotExportable(
-            "an address that is no sum of phis", f"node {number} {dfg[number].op}", "not written so far"
-        )
-    _claim(dfg, min(dfg.predecessors[number], key=lambda e: e.operand).src, region, owner)
-
-
-def _only_addresses(dfg: Dfg, number: int, region: int, owner: Mapping[int, int]) -> None:
-    """A number with a base in it is read by nothing but addresses of its region, and adds no second one."""
-    if sum(e.src in owner for e in dfg.predecessors[number]) != 1:
-        raise NotExportable("a sum of two addresses", f"node {number}", "the format adds no base to it")
-    for reader in {e.dst for e in dfg.successors[number]}:
-        use = dfg[reader].memory
-        address = use is not None and use.region == region and use.offset == number and use.data != number
-        if not address and owner.get(reader) != region:
-            raise NotExportable("an address is used as a number", f"node {number}", "the format adds no base to it")
+    _refuse(mapping, fabric)
+    return _Writer(mapping, iterations, biased(mapping.dfg, layout.base), layout.standing).text()
 
 
 @dataclass(frozen=True)
@@ -109,7 +52,7 @@ class _Writer:
     mapping: KernelMapping
     iterations: int
     constants: Mapping[int, int]
-    base: Mapping[int, int]
+    standing: Mapping[int, int]
 
     @cached_property
     def start(self) -> dict[int | str, int]:
@@ -204,10 +147,10 @@ class _Writer:
         assert use is not None
         fed = {e.src: self.via[e.src, e.dst, e.distance] for e in self.mapping.dfg.predecessors[node.id]}
         offset = use.offset
-        address = str(self.base[use.region]) if offset is None else self.operand(node.id, fed[offset])
+        address = str(self.standing[node.id]) if offset is None else self.operand(node.id, fed[offset])
         if node.kind == "load":
             return f"LWI {self.destination(node.id)}, {address}"
-        data = str(int(node.constant or 0)) if use.data is None else self.operand(node.id, fed[use.data])
+        data = str(self.constants[node.id]) if use.data is None else self.operand(node.id, fed[use.data])
         return f"SWI {address}, {data}"
 
     def destination(self, name: int | str) -> str:
@@ -229,15 +172,13 @@ def _instruction(number: int, cells: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _refuse(dfg: Dfg) -> None:
+def _refuse(mapping: KernelMapping, fabric: Fabric) -> None:
     """Raise NotExportable for what the instruction set lacks."""
-    for node in dfg.nodes:
-        use = node.memory
-        if use is not None and (use.predicate is not None or use.base is not None or use.pair is not None):
-            raise NotExportable("a predicated or based access", f"node {node.id}", "the format has none")
-        if use is None and (node.op not in MNEMONICS and node.op not in SINGLE):
+    for node in mapping.dfg.nodes:
+        if node.memory is None and node.op not in MNEMONICS and node.op not in SINGLE:
             raise NotExportable(f"operation {node.op!r}", f"node {node.id}", "the instruction set computes on integers")
-        if node.host or node.stages or node.self_update:
+        if node.host:
             raise NotExportable("a constant of the host", f"node {node.id}", "the format has none")
-        if node.op != "phi" and any(e.distance for e in dfg.predecessors[node.id]):
-            raise NotExportable("a value of an earlier iteration outside of a phi", f"node {node.id}", "use a phi")
+    for placed in mapping.placed:
+        if fabric.latency_cycles(placed.pe, mapping.dfg[placed.node].op) != 1:
+            raise NotExportable("a latency above one cycle", f"node {placed.node}", "the simulator has none")

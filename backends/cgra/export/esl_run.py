@@ -36,19 +36,20 @@ class _State:
     ended: bool = False
 
 
-def run_esl(instructions: str, memory: str, limit: int = 1_000_000) -> dict[int, int]:
-    """The memory after the program has exited. Raises ValueError for an unknown word or if `limit` cycles pass."""
+def run_esl(instructions: str, memory: str, limit: int = 1_000_000) -> tuple[dict[int, int], int]:
+    """The memory after the program has exited, and the cycles before that. Raises ValueError for an unknown word or if
+    `limit` cycles pass."""
     lines = list(csv.reader(io.StringIO(instructions)))
     program = [[cell for row in lines[at + 1 : at + 1 + SIDE] for cell in row] for at in range(0, len(lines), SIDE + 1)]
     state = _State({int(a): int(v) for a, v in list(csv.reader(io.StringIO(memory)))[1:]})
     counter = 0
-    for _ in range(limit):
+    for cycle in range(limit):
         before = list(state.out)
         state.target = None
         for pe, cell in enumerate(program[counter]):
             _execute(state, before, pe, cell.replace(",", " ").split())
         if state.ended:
-            return state.memory
+            return state.memory, cycle
         counter = counter + 1 if state.target is None else state.target
     raise ValueError(f"the program did not exit within {limit} cycles")
 
