@@ -1,9 +1,9 @@
 """Placed loop bodies in formats of other programs: what `mapper export` writes.
 
 A backend may have `EXPORTS`, the formats that it writes, and `export_body(format, body, machine, iterations, seed)`,
-which gives the files of one body. Every body of a mapping becomes a folder of its own (`body0`, `body1`, …) or is refused
-by name; `export.json` lists both. Loop kernels from files are refused as a whole: their operations are labels, which compute
-nothing. If no body can be written, nothing is.
+which gives the files of one body. Every body of a mapping becomes a folder of its own (`body0`, `body1`, …) or is
+refused by name; `export.json` lists both. Loop kernels from files are refused as a whole: their operations are
+labels, which compute nothing. If no body can be written, nothing is.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Placed loop bodies in the formats of public simulators; each program is executed before it leaves.
 
 `esl`: ESL-CGRA-simulator's `instructions.csv` and `memory.csv` (4x4 torus). `neura`: instruction files of neura and
-VectorCGRA (meshes and king-meshes), with a memory in the same form. An interpreter of the format, which shares no code
-with its writer, runs what was written; its memory must be the one that the body's meaning gives, its number of cycles
-the schedule's.
+VectorCGRA (meshes and king-meshes), with a memory in the same form. An interpreter of the format, which shares no
+code with its writer, runs what was written; its memory must be the one that the body's meaning gives, its number of
+cycles the schedule's.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """A placed integer loop body as a program of the ESL-CGRA simulator (esl-epfl/ESL-CGRA-simulator), 4x4 torus.
 
 `instructions.csv` holds one instruction of all 16 PEs after the other: a row with its number, then four rows of four
-cells such as `SADD R1, RCL, 4`. An instruction reads neighbours' output registers as they were left a cycle before, and
-writes the PE's output register and, where it names one, a register: the machine of `docs/cgra-kernel.md`, so operations
-stay where and when they are. `memory.csv` gives a word for every element (`memory.py`). Floats are words as well: they
-can be loaded, moved and stored, not computed with.
+cells such as `SADD R1, RCL, 4`. An instruction reads neighbours' output registers as they were left a cycle before,
+and writes the PE's output register and, where it names one, a register: the machine of `docs/cgra-kernel.md`, so
+operations stay where and when they are. `memory.csv` gives a word for every element (`memory.py`). Floats are words
+as well: they can be loaded, moved and stored, not computed with.
 
 The program runs the loop a given number of times: prologue, kernel, epilogue. The kernel is a loop if some PE stands
-idle to count and branch, else it is written out (the torus is turned so that it is the last PE, after whose branch the
-simulator executes no other one in that cycle). Phis take their first values as immediates. What the instruction set
-lacks (floating point, selection) is refused by name.
+idle to count and branch, else it is written out (the torus is turned so that it is the last PE, after whose branch
+the simulator executes no other one in that cycle). Phis take their first values as immediates. What the instruction
+set lacks (floating point, selection) is refused by name.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The memory of an exported run: where every region lies, which words it holds before, and which after.
 
 A program is a run of one body: its iterations along the innermost loop that turns, from address 0 of each region on.
-The formats know one flat memory of words, so regions follow each other in it, each as long as the run reaches. An access
-whose address stands still while the body runs (an accumulator's store) has a word of its own at the end of its region.
-What a load finds is drawn from the seed: floats where floating point reads it, small indices where addresses are made
-of it. What is there afterwards comes from the meaning of the body's operations (`mapper.kernels.primitives`), iteration
-by iteration, knowing nothing of places and cycles.
+The formats know one flat memory of words, so regions follow each other in it, each as long as the run reaches. An
+access whose address stands still while the body runs (an accumulator's store) has a word of its own at the end of its
+region. What a load finds is drawn from the seed: floats where floating point reads it, small indices where addresses
+are made of it. What is there afterwards comes from the meaning of the body's operations
+(`mapper.kernels.primitives`), iteration by iteration, knowing nothing of places and cycles.
 """
 
 from __future__ import annotations

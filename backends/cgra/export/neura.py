@@ -2,14 +2,16 @@
 
 `instructions.yaml` lists, per core and per slot of the II, the operations that it executes: opcode, sources and
 destinations, the first cycle (`time_step`) and how many turns pass before that (`invalid_iterations`). A source is a
-port (what the neighbour in that direction sent a cycle before), a register of the core (`$3`) or an immediate (`#7`). Rows
-count upwards: NORTH is the next row. The array is a mesh or a king-mesh; of a torus only a mapping without wrap-around
-links can be written.
+port (what the neighbour in that direction sent a cycle before), a register of the core (`$3`) or an immediate (`#7`).
+Rows count upwards: NORTH is the next row. The array is a mesh or a king-mesh; of a torus only a mapping without
+wrap-around links can be written.
 
-Our PEs keep a value in the output register until it is read. There it is sent once, and a consumer that needs it later
-takes it from the port into a register of its own (a DATA_MOV beside its operation, as neura's own compiler writes it). So registers are allocated anew: per core, values are arcs on the circle of the II, coloured with at most 32 registers.
-Only operations with an opcode in neura's dialect are written; a phi is a PHI_START with its first value. Addresses are
-words of the flat memory of `memory.py`. When to stop is the host's business: it launches a number of iterations.
+Our PEs keep a value in the output register until it is read. There it is sent once, and a consumer that needs it
+later takes it from the port into a register of its own (a DATA_MOV beside its operation, as neura's own compiler
+writes it). So registers are allocated anew: per core, values are arcs on the circle of the II, coloured with at most
+32 registers. Only operations with an opcode in neura's dialect are written; a phi is a PHI_START with its first
+value. Addresses are words of the flat memory of `memory.py`. When to stop is the host's business: it launches a
+number of iterations.
 """
 
 from __future__ import annotations

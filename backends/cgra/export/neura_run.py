@@ -1,9 +1,10 @@
 """Executes instruction files of neura's format, from their text and a memory alone.
 
-Written from the format's description, without its code and without the writer's (`neura.py`), to test what that writes.
-Every operation starts at its `time_step` and again every `compiled_ii` cycles. Sources are read as they were at the end
-of the cycle before. What is sent to a direction can be taken from the neighbour's opposite port in the next cycle and in
-no other one. A core executes one operation a cycle, beside any number of DATA_MOVs from a port into registers.
+Written from the format's description, without its code and without the writer's (`neura.py`), to test what that
+writes. Every operation starts at its `time_step` and again every `compiled_ii` cycles. Sources are read as they were
+at the end of the cycle before. What is sent to a direction can be taken from the neighbour's opposite port in the
+next cycle and in no other one. A core executes one operation a cycle, beside any number of DATA_MOVs from a port into
+registers.
 """
 
 from __future__ import annotations
