@@ -25,7 +25,7 @@ from mapper.tiling.engine import Tiling
 from mapper.tiling.hierarchy import Hierarchy
 from mapper.traffic import buffer_elements, links
 
-__all__ = ["ArrayRules", "Bodies", "Place", "PlacedBody", "Room", "StagePlan", "in_store"]
+__all__ = ["ArrayRules", "Bodies", "Place", "PlacedBody", "Room", "StagePlan", "code_of", "in_store"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,8 @@ class ArrayRules(Protocol):
         """The loops whose iterations are copied side by side, `step` 0; None leaves them to the tiling engine."""
 
     def place(self, dfg: Dfg, quick: bool) -> PlacedBody | None:
-        """The body placed on the array; None if it does not fit, or `quick` did not find out."""
+        """The body placed on the array; None if it does not fit, or `quick` did not find out. What `quick` finds at its
+        bound is what the whole search finds."""
 
     def program(self, graph: Graph, op: Op, found: Sequence[Tiling]) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
         """Loops and buffers as the array keeps them, made of one of the engine's finalists."""
@@ -156,44 +157,51 @@ class _Answer:
     body: PlacedBody | None
 
 
+def _at_bound(body: PlacedBody | None) -> bool:
+    return body is not None and body.length == body.bound
+
+
 class Bodies:
     """Bodies placed once per distinct structure, in order of first use.
 
     Bodies that differ in immediates only place and route alike: they share one search, each keeps its own operations.
-    What was searched is kept between runs (:mod:`mapper.store`).
+    What was searched is kept between runs (:mod:`mapper.store`). No answer depends on what else was asked.
     """
 
     def __init__(self, rules: ArrayRules) -> None:
         self._rules = rules
-        self._searched: dict[str, PlacedBody | None] = {}
-        self._missed: set[str] = set()  # by a quick search
-        self._placed: dict[str, PlacedBody | None] = {}
+        self._searched: dict[tuple[str, bool], PlacedBody | None] = {}
+        self._placed: dict[str, PlacedBody] = {}
         self.used: list[KernelMapping] = []
 
     def place(self, dfg: Dfg, quick: bool = False) -> PlacedBody | None:
-        """The body on the array, None if it does not fit. What a quick search finds is not searched again."""
-        exact, structure = signature(dfg), signature(dfg, values=False)
-        if structure not in self._searched:
-            found = None if quick and structure in self._missed else self._search(dfg, structure, quick)
-            if found is None and quick:
-                self._missed.add(structure)
-                return None
-            self._searched[structure] = found
-        if exact not in self._placed:
-            found = self._searched[structure]
-            own = found and replace(found, mapping=replace(found.mapping, dfg=dfg))
-            self._placed[exact] = own
-        return self._placed[exact]
+        """The body on the array; None if it does not fit, or a `quick` search did not find out."""
+        found = self._answer(dfg, signature(dfg, values=False), quick)
+        if found is None:
+            return None
+        own = replace(found, mapping=replace(found.mapping, dfg=dfg))
+        return self._placed.setdefault(f"{signature(dfg)} {quick}", own)
 
-    def _search(self, dfg: Dfg, structure: str, quick: bool) -> PlacedBody | None:
-        package = type(self._rules).__module__.removesuffix(".network.rules")
-        asked = f"{'quick' if quick else 'place'} {structure} {self._rules.question}"
-        question = f"{asked} {store.code_digest(package)}"
-        known = store.recall(_Answer, question)
-        if known is None:
-            known = _Answer(self._rules.place(dfg, quick))
-            store.keep(question, known)
-        return known.body
+    def _answer(self, dfg: Dfg, structure: str, quick: bool) -> PlacedBody | None:
+        """What was searched for a structure, in this run or an earlier one."""
+        if (structure, quick) not in self._searched:
+            known = store.recall(_Answer, self._question(structure, quick))
+            if known is None:
+                known = self._search(dfg, structure, quick)
+            self._searched[structure, quick] = known.body
+            if quick and _at_bound(known.body):
+                self._searched[structure, False] = known.body
+        return self._searched[structure, quick]
+
+    def _search(self, dfg: Dfg, structure: str, quick: bool) -> _Answer:
+        """A new answer, kept; a quick one at its bound is that of the whole search too."""
+        found = _Answer(self._rules.place(dfg, quick))
+        for kind in (True, False) if quick and _at_bound(found.body) else (quick,):
+            store.keep(self._question(structure, kind), found)
+        return found
+
+    def _question(self, structure: str, quick: bool) -> str:
+        return f"{'quick' if quick else 'place'} {structure} {self._rules.question} {code_of(self._rules)}"
 
     def index(self, body: PlacedBody | None) -> int | None:
         """Position of a body in `Mapping.bodies`."""
@@ -204,6 +212,11 @@ class Bodies:
                 return position
         self.used.append(body.mapping)
         return len(self.used) - 1
+
+
+def code_of(rules: ArrayRules) -> str:
+    """The digest of the code that plans and places under `rules`."""
+    return store.code_digest(type(rules).__module__.removesuffix(".network.rules"))
 
 
 def in_store(_tensor: str) -> str:

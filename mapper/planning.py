@@ -9,10 +9,12 @@ moves every operand once needs no comparison. Under `latency` and `edp` plans ar
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import replace
+import json
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
+from mapper import store
 from mapper.arrays import (
     NOTHING,
     ArrayRules,
@@ -22,16 +24,19 @@ from mapper.arrays import (
     StagePlan,
     backing_bytes,
     body_copies,
+    code_of,
 )
 from mapper.bounds import op_bound_bytes
+from mapper.codec import encode
 from mapper.cost import cost
-from mapper.ir import Access, Graph, Op
+from mapper.ir import Access, Graph, Op, Tensor
 from mapper.kernels.body import main_body, tail_body
-from mapper.mapping import Buffer, Infeasible, Stage, TileLoop
+from mapper.mapping import Infeasible, Stage
 from mapper.mapping import Mapping as FabricMapping
 from mapper.objectives import Weight
 from mapper.request import Request
 from mapper.tiling.engine import tilings
+from mapper.tiling.program import Program
 
 __all__ = ["Planner", "plan_stage", "stage_of", "weight"]
 
@@ -60,9 +65,7 @@ class Planner:
 
     def plan_inside(self, op: Op, inside: Inside) -> StagePlan | Infeasible:
         """The first plan with some tensors staying on chip."""
-        names = dict.fromkeys((*op.inputs, *op.outputs))
-        staying = tuple(self._graph.root(name) in inside.tensors for name in names)
-        alike = (_without_names(self._graph, op), inside.memory, inside.reserved_bytes, staying)
+        alike = (_without_names(self._graph, op, inside), inside.memory, inside.reserved_bytes)
         if alike not in self._known_inside:
             found = plan_stage(self._graph, op, self._request, self._rules, self._bodies, inside)
             if isinstance(found, Infeasible):
@@ -80,8 +83,9 @@ class Planner:
         return plans if isinstance(before, Infeasible) else (self._rules.better(self._graph, own, before[0]),)
 
 
-def _without_names(graph: Graph, op: Op) -> Hashable:
-    """The operator with tensors by order of appearance, and what is known of them."""
+def _without_names(graph: Graph, op: Op, inside: Inside = NOTHING) -> tuple[Op, tuple[tuple[int, Tensor, bool], ...]]:
+    """The operator with tensors by order of appearance, and of each which other one it is a view of, what is known of
+    it, and whether it stays on chip."""
     names = tuple(dict.fromkeys((*op.inputs, *op.outputs)))
     roots = list(dict.fromkeys(map(graph.root, names)))
 
@@ -89,15 +93,54 @@ def _without_names(graph: Graph, op: Op) -> Hashable:
         return replace(access, tensor=str(names.index(access.tensor)))
 
     nest = replace(op, name="", sources=(), reads=tuple(map(unnamed, op.reads)), write=unnamed(op.write))
-    tensors = tuple((roots.index(graph.root(name)), replace(graph.tensor(name), name="")) for name in names)
+    tensors = tuple(
+        (roots.index(graph.root(name)), replace(graph.tensor(name), name=""), graph.root(name) in inside.tensors)
+        for name in names
+    )
     return nest, tensors
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The tile programs of an operator's plans, or why it has none, as kept between runs (:mod:`mapper.store`)."""
+
+    programs: tuple[Program, ...] = ()
+    misfit: Infeasible | None = None
 
 
 def plan_stage(
     graph: Graph, op: Op, request: Request, rules: ArrayRules, bodies: Bodies, inside: Inside = NOTHING
 ) -> tuple[StagePlan, ...] | Infeasible:
     """Tile and place one operator, in less and less room until it fits: one plan where movement decides, several to
-    choose from where time counts too."""
+    choose from where time counts too. Tile programs are kept between runs."""
+    question = _question(graph, op, request, rules, inside)
+    known = store.recall(_Kept, question)
+    if known is not None and known.misfit is not None:
+        return replace(known.misfit, culprit=op.name)
+    if known is not None:
+        return _planned(graph, op, known.programs, rules, bodies, inside)
+    found = _search(graph, op, request, rules, bodies, inside)
+    if isinstance(found, Infeasible):
+        store.keep(question, _Kept(misfit=found))
+    else:
+        store.keep(question, _Kept(tuple(Program(plan.loops, plan.buffers) for plan in found)))
+    return found
+
+
+def _question(graph: Graph, op: Op, request: Request, rules: ArrayRules, inside: Inside) -> str:
+    """Everything that the plans of an operator depend on."""
+    given = (
+        *_without_names(graph, op, inside),
+        rules.machine,
+        (request.objective, request.effort, request.seed),
+        (inside.memory, inside.reserved_bytes),
+    )
+    return f"plan {json.dumps(encode(given), sort_keys=True)} {code_of(rules)}"
+
+
+def _search(
+    graph: Graph, op: Op, request: Request, rules: ArrayRules, bodies: Bodies, inside: Inside
+) -> tuple[StagePlan, ...] | Infeasible:
     single = main_body(graph, op, rules.style)
     room = rules.first_room(single, tail_body(graph, op, rules.style))
     while True:
@@ -130,21 +173,26 @@ def _attempt(
     found = found if isinstance(more, Infeasible) else (*found, *more)
     programs = [rules.program(graph, op, found)]
     programs += [rules.program(graph, op, (tiling,)) for tiling in found] if timed else []
-    plans = (_plan(graph, op, *program, rules, bodies) for program in dict.fromkeys(programs))
+    return _planned(graph, op, [Program(*program) for program in dict.fromkeys(programs)], rules, bodies, inside)
+
+
+def _planned(
+    graph: Graph, op: Op, programs: Sequence[Program], rules: ArrayRules, bodies: Bodies, inside: Inside
+) -> tuple[StagePlan, ...]:
+    """The plans of those programs whose bodies have a place."""
+    plans = (_plan(graph, op, program, rules, bodies) for program in programs)
     return tuple(replace(plan, inside=inside) for plan in plans if plan is not None)
 
 
-def _plan(
-    graph: Graph, op: Op, loops: tuple[TileLoop, ...], buffers: tuple[Buffer, ...], rules: ArrayRules, bodies: Bodies
-) -> StagePlan | None:
+def _plan(graph: Graph, op: Op, program: Program, rules: ArrayRules, bodies: Bodies) -> StagePlan | None:
     """The plan of a program; None if a body has no place."""
-    copies = body_copies(loops, rules.body_axes)
+    copies = body_copies(program.loops, rules.body_axes)
     body = bodies.place(main_body(graph, op, rules.style, copies))
     tail_dfg = tail_body(graph, op, rules.style, copies)
     tail = bodies.place(tail_dfg) if tail_dfg is not None else None
     if body is None or (tail is None and tail_dfg is not None):
         return None
-    return StagePlan(op, loops, buffers, body, tail)
+    return StagePlan(op, program.loops, program.buffers, body, tail)
 
 
 def stage_of(

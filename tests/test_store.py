@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 import mapper
 from mapper.codec import encode
@@ -68,8 +70,26 @@ def test_a_second_run_searches_nothing_and_gives_the_same_mapping(
     first = mapper.compile("zoo:resnet-tiny", target="cgra")
     assert list(folder.rglob("*.json"))
 
-    def unexpected(*_: object) -> None:
-        raise AssertionError("a kept body was searched again")
+    def unexpected(*_: object, **__: object) -> None:
+        raise AssertionError("a kept answer was searched again")
 
     monkeypatch.setattr("mapper.backends.cgra.network.rules.map_kernel", unexpected)
+    monkeypatch.setattr("mapper.planning.tilings", unexpected)
     assert encode(mapper.compile("zoo:resnet-tiny", target="cgra").mapping) == encode(first.mapping)
+
+
+def product(path: Path, rows: int) -> Path:
+    """A matrix product of so many rows, saved under `path`."""
+    shapes = {"x": (rows, 24), "w": (24, 20), "y": (rows, 20)}
+    x, w, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items())
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", [x, w], [y])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), path)
+    return path
+
+
+def test_what_is_kept_of_one_model_changes_no_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = product(folder.parent / "a.onnx", 2), product(folder.parent / "b.onnx", 16)
+    alone = mapper.compile(second, target="cgra")
+    monkeypatch.setenv("MAPPER_CACHE", str(folder / "shared"))
+    mapper.compile(first, target="cgra")
+    assert encode(mapper.compile(second, target="cgra").mapping) == encode(alone.mapping)

@@ -91,7 +91,7 @@ class GridRules:
         fabric = self.machine.fabric
         bound = binding(static_bounds(dfg, fabric)).ii
         found: list[KernelResult] = []
-        first = 1 if len(dfg.nodes) > LARGEST_DIRECT and not quick else 0
+        first = 1 if len(dfg.nodes) > LARGEST_DIRECT else 0
         for variant, effort in SEARCHES[first : 1 if quick else None]:
             if found and (found[-1].mapping.ii == bound or effort == "fast"):
                 break
