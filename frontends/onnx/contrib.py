@@ -1,7 +1,8 @@
 """com.microsoft operators that are a few standard ones: each is written as the function body that it stands for.
 
-A body is ONNX's own text for functions; inputs that a node leaves out are left out in the body as well. What is walked
-is the body, so everything that holds for its operators (widths, counts, fates) holds for the fused one.
+So is DynamicQuantizeLinear: the body of its schema divides by zero where every element is zero. A body is ONNX's own
+text for functions; inputs that a node leaves out are left out in the body as well. What is walked is the body, so
+everything that holds for its operators (widths, counts, fates) holds for the fused one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from onnx import FunctionProto, parser
 from .context import Context
 from .errors import ModelError
 from .node import Node
+from .validity import require_valid
 
 __all__ = ["BODIES", "contrib_body"]
 
@@ -28,11 +30,13 @@ _ACTIVATIONS = {
 
 def contrib_body(c: Context, node: Node) -> FunctionProto | None:
     """The function that `node` stands for; None for other operators. Raises ModelError for a form that it lacks."""
-    if node.domain != "com.microsoft" or node.op_type not in BODIES:
+    make = STANDARD.get(node.op_type) if node.domain == "" else BODIES.get(node.op_type)
+    if make is None or node.domain not in ("", "com.microsoft"):
         return None
+    require_valid(node)
     inputs = ", ".join(f"i{n}" for n in range(max(len(node.inputs), MOST_INPUTS)))
     outputs = ", ".join(f"o{n}" for n in range(len(node.outputs)))
-    lines = [line.strip().replace("<>", "") for line in BODIES[node.op_type](c, node).strip().splitlines()]
+    lines = [line.strip().replace("<>", "") for line in make(c, node).strip().splitlines()]
     function: FunctionProto = parser.parse_function(_SIGNATURE.format(inputs, outputs, "\n".join(lines)))
     return function
 
@@ -145,6 +149,27 @@ def _group_norm(c: Context, node: Node) -> str:
 
 
 # Integers ----------------------------------------------------------------------------------------------------------
+
+
+def _dynamic_quantize(c: Context, node: Node) -> str:
+    """DynamicQuantizeLinear; nothing but zeros has scale 1 / 255, as in ONNX's reference evaluator."""
+    return """zero = Constant<value_float = 0.0>()
+        one = Constant<value_float = 1.0>()
+        top = Constant<value_float = 255.0>()
+        least = ReduceMin<keepdims = 0>(i0)
+        low = Min(least, zero)
+        most = ReduceMax<keepdims = 0>(i0)
+        high = Max(most, zero)
+        span = Sub(high, low)
+        flat = Equal(span, zero)
+        width = Where(flat, one, span)
+        o1 = Div(width, top)
+        below = Div(low, o1)
+        offset = Sub(zero, below)
+        clipped = Clip(offset, zero, top)
+        whole = Round(clipped)
+        o2 = Cast<to = 2>(whole)
+        o0 = QuantizeLinear(i0, o1, o2)"""
 
 
 def _dynamic_matmul(c: Context, node: Node) -> str:
@@ -299,3 +324,4 @@ BODIES: Mapping[str, Body] = {
     "QLinearGlobalAveragePool": _pooled("GlobalAveragePool"), "QLinearWhere": _between("Where", inputs=2, lead=1),
     "DynamicQuantizeLSTM": _dynamic_lstm, "MoE": _experts,
 }  # fmt: skip
+STANDARD: Mapping[str, Body] = {"DynamicQuantizeLinear": _dynamic_quantize}

@@ -105,7 +105,7 @@ def _lower(walk: Walk, node: Node) -> None:
         body_of(walk, node)
     elif (lowering := lowering_of(node)) is not None:
         lowering(c, node)
-    elif (body := schema_body(c, node) or contrib_body(c, node)) is not None:
+    elif (body := contrib_body(c, node) or schema_body(c, node)) is not None:
         walk.push(call_frame(c, node, body))
     else:
         send_to_host(c, node)

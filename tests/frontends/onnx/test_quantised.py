@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from mapper.frontends.onnx import load_model
 from mapper.frontends.onnx.reference import reference_outputs
+from mapper.interpret import run
 
 from .making import assert_equals_reference, model, node
 
@@ -24,6 +25,21 @@ def test_a_quantised_number_is_known_and_a_quantised_table_stays_narrow(opset) -
     assert [op.op_type for op in graph.nests] == ["DequantizeLinear", "Mul", "Add"]
     assert graph.tensor("t").bytes == 6
     assert_equals_reference(proto)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 1e-30, -2.0, 3.0])
+def test_equal_numbers_are_quantised_as_the_reference_does(value) -> None:
+    """Nothing but zeros has scale 1/255: the function body of the schema would divide by zero."""
+    outs = [helper.make_tensor_value_info("y", TensorProto.UINT8, None),
+            helper.make_tensor_value_info("s", TensorProto.FLOAT, None),
+            helper.make_tensor_value_info("z", TensorProto.UINT8, None)]  # fmt: skip
+    ins = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3])]
+    proto = helper.make_model(helper.make_graph([node("DynamicQuantizeLinear", "x", "ysz")], "g", ins, outs))
+    feeds = {"x": np.full((2, 3), value, np.float32)}
+    found, expected = run(load_model(proto), feeds), reference_outputs(proto, feeds)[0]
+    for name in "ysz":
+        np.testing.assert_array_equal(found[name], expected[name])
+    assert value or found["s"] == np.float32(1) / np.float32(255)
 
 
 @pytest.mark.parametrize("opset", [10, 13, 18])
