@@ -2,12 +2,10 @@
 
     python benchmarks/mutation.py [GROUP ...] [--count 150] [--seed 0] [--survivors] [--json]
 
-A *mutant* is a module with one change: a comparison made strict or lax or turned round, an operation exchanged, a
-constant off by one, `and` for `or`, a condition negated, `min` for `max`, a statement dropped, a result lost. Mutants
-are drawn at random, with a fixed seed, among all the spots of a group's files; strings, annotations, imports and
-statements of modules are left alone. A mutant is *killed* if a test fails, or does not come to an end. Files of a group
-share its tests, which are tried in order until one fails. Each mutant runs in a forked child that compiles the changed
-source in place of the file's; nothing is written.
+Mutants (`benchmarks/mutants.py`) are drawn at random, with a fixed seed, among all the spots of a group's files. A
+mutant is *killed* if a test fails, or does not come to an end. The group's tests are run once as the code is, and it is
+noted which of them enter which function; a mutant meets the tests that enter its function, quick ones first, until one
+fails. Each runs in a forked child that compiles the changed source in place of the file's; nothing is written.
 
 The score is killed / drawn, equivalent mutants among the survivors included, so it is a lower estimate; with it comes
 Wilson's 95 % interval for all mutants of the group. Exit code 5 if a group's score is below 80 %.
@@ -16,28 +14,33 @@ Wilson's 95 % interval for all mutants of the group. Exit code 5 if a group's sc
 from __future__ import annotations
 
 import argparse
-import ast
 import contextlib
-import copy
 import importlib
 import importlib.abc
 import importlib.util
 import json
 import os
+import pickle
 import random
 import resource
 import sys
+import tempfile
+import threading
+import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 from math import sqrt
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
-__all__ = ["GROUPS", "Group", "Mutant", "main", "mutants", "survives"]
+import pytest
+from mutants import ROOT, Mutant, mutants, mutated
 
-ROOT = Path(__file__).resolve().parent.parent
+__all__ = ["GROUPS", "Group", "Test", "killed", "main", "tests_of"]
+
 FEWEST = 0.8
 SECONDS = 120
 PRELOADED = ("numpy", "onnx.reference", "ml_dtypes", "hypothesis", "pytest", "networkx", "pydantic", "yaml",
@@ -81,123 +84,6 @@ GROUPS = {
 }  # fmt: skip
 
 
-# spots and changes ---------------------------------------------------------------------------------------------------
-
-Change = Callable[[Any], None]
-COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
-    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
-}  # fmt: skip
-OPERATIONS: dict[type[ast.operator], type[ast.operator]] = {
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.FloorDiv: ast.Mult, ast.Div: ast.Mult,
-    ast.Mod: ast.FloorDiv, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.LShift: ast.RShift,
-    ast.RShift: ast.LShift, ast.Pow: ast.Mult,
-}  # fmt: skip
-NAMES = {"min": "max", "max": "min", "any": "all", "all": "any"}
-
-
-def changes(node: ast.AST) -> Iterator[tuple[str, Change]]:
-    """What may be done to one node of a syntax tree."""
-    if isinstance(node, ast.Compare):
-        for i, op in enumerate(node.ops):
-            if type(op) in COMPARISONS:
-                yield f"comparison {i}", partial(_turned, i)
-    elif isinstance(node, ast.BinOp) and type(node.op) in OPERATIONS:
-        yield "operation", lambda n: setattr(n, "op", OPERATIONS[type(n.op)]())
-    elif isinstance(node, ast.BoolOp):
-        yield "and/or", lambda n: setattr(n, "op", ast.Or() if isinstance(n.op, ast.And) else ast.And())
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        yield "sign", lambda n: setattr(n, "op", ast.UAdd())
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        yield "not", lambda n: setattr(n, "operand", ast.UnaryOp(ast.Not(), n.operand))
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float, bool):
-        value: Any = node.value
-        other = (not value) if isinstance(value, bool) else value + 1
-        yield "constant", lambda n: setattr(n, "value", other)
-    elif isinstance(node, ast.If | ast.IfExp | ast.While):
-        yield "negated", lambda n: setattr(n, "test", ast.UnaryOp(ast.Not(), n.test))
-    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in NAMES:
-        yield "other end", lambda n: setattr(n, "id", NAMES[n.id])
-    elif isinstance(node, ast.Return) and node.value is not None and not _is_none(node.value):
-        yield "result lost", lambda n: setattr(n, "value", ast.Constant(None))
-
-
-def _turned(i: int, node: ast.Compare) -> None:
-    node.ops[i] = COMPARISONS[type(node.ops[i])]()
-
-
-def _drop(statements: list[Any], at: int) -> None:
-    statements[at] = ast.Pass()
-
-
-def _is_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
-
-
-def _droppable(node: ast.AST) -> bool:
-    """A statement without which the module still compiles and that is no mere text."""
-    return isinstance(node, ast.Expr | ast.AugAssign | ast.Raise | ast.Continue) and not (
-        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """One change of a file: the spot is the `number`th of the file; `line` and `what` describe it."""
-
-    file: str
-    number: int
-    line: int
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.what}"
-
-
-def _spots(tree: ast.Module) -> Iterator[tuple[str, int, Callable[[], None]]]:
-    """Every change of the bodies of functions, as (words, line, what does it in place)."""
-    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
-    inner = {id(n) for f in functions for n in ast.walk(f) if n is not f and isinstance(n, ast.FunctionDef)}
-    for function in functions:
-        if id(function) not in inner:
-            yield from _spots_below(function)
-
-
-def _spots_below(parent: ast.AST) -> Iterator[tuple[str, int, Callable[[], None]]]:
-    for field, value in ast.iter_fields(parent):
-        if field in ("annotation", "returns", "decorator_list", "type_comment", "exc"):
-            continue
-        children: list[Any] = value if isinstance(value, list) else [value]
-        for at, node in enumerate(children):
-            if not isinstance(node, ast.AST):
-                continue
-            if isinstance(value, list) and _droppable(node):
-                yield "dropped", getattr(node, "lineno", 0), partial(_drop, value, at)
-            for what, change in changes(node):
-                yield what, getattr(node, "lineno", 0), partial(change, node)
-            if not isinstance(node, ast.JoinedStr | ast.Assert):
-                yield from _spots_below(node)
-
-
-def mutants(group: Group) -> list[Mutant]:
-    """Every mutant of a group, file by file."""
-    files = sorted({path for pattern in group.files for path in ROOT.glob(pattern)})
-    found = []
-    for path in files:
-        tree = ast.parse(path.read_text())
-        name = str(path.relative_to(ROOT))
-        found += [Mutant(name, number, line, what) for number, (what, line, _) in enumerate(_spots(tree))]
-    return found
-
-
-def mutated(mutant: Mutant) -> Any:
-    """The code object of the changed module."""
-    tree = copy.deepcopy(ast.parse((ROOT / mutant.file).read_text()))
-    *_, (_, _, do) = (spot for spot, _ in zip(_spots(tree), range(mutant.number + 1), strict=False))
-    do()
-    return compile(ast.fix_missing_locations(tree), str(ROOT / mutant.file), "exec")
-
-
 # running -------------------------------------------------------------------------------------------------------------
 
 
@@ -227,34 +113,108 @@ class _Loader(importlib.abc.Loader):
         exec(self.changed.code, module.__dict__)
 
 
-def survives(mutant: Mutant | None, tests: Sequence[str]) -> bool:
-    """Whether every test passes with the mutant (None: with the code as it is)."""
+@dataclass(frozen=True, slots=True)
+class Test:
+    """A test by its pytest id, its CPU seconds, and the functions that it enters: file and first line."""
+
+    id: str
+    seconds: float
+    entered: frozenset[tuple[str, int]]
+
+    def meets(self, mutant: Mutant) -> bool:
+        return any(file == mutant.file and mutant.first <= line <= mutant.last for file, line in self.entered)
+
+
+class _Noted:
+    """A pytest plugin that notes the tests."""
+
+    def __init__(self) -> None:
+        self.tests: list[Test] = []
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        entered: set[tuple[str, int]] = set()
+
+        def note(frame: FrameType, event: str, argument: Any) -> None:
+            entered.add((frame.f_code.co_filename, frame.f_code.co_firstlineno))
+
+        start = time.process_time()
+        sys.settrace(note)
+        threading.settrace(note)
+        try:
+            return (yield)
+        finally:
+            sys.settrace(None)
+            threading.settrace(None)
+            places = frozenset((_in_project(file), line) for file, line in entered)
+            self.tests.append(Test(item.nodeid, time.process_time() - start, places))
+
+
+@cache
+def _in_project(file: str) -> str:
+    """The name of a source file from the root; mapper/frontends and its like are links."""
+    path = Path(os.path.realpath(file))
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else file
+
+
+class _Chosen:
+    """A pytest plugin that runs some tests only, quick ones first."""
+
+    def __init__(self, tests: Sequence[Test]) -> None:
+        self.rank = {test.id: test.seconds for test in tests}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = sorted((i for i in items if i.nodeid in self.rank), key=lambda i: self.rank[i.nodeid])
+
+
+def tests_of(group: Group) -> list[Test]:
+    """Runs the group's tests on the code as it is. Raises RuntimeError if one fails."""
+    with tempfile.NamedTemporaryFile() as file:
+
+        def noted() -> int:
+            plugin = _Noted()
+            code = _pytest(group.tests, plugin)
+            Path(file.name).write_bytes(pickle.dumps([(t.id, t.seconds, t.entered) for t in plugin.tests]))
+            return code
+
+        if _in_child(noted) != 0:
+            raise RuntimeError("a test fails without a mutant")
+        return [Test(*fields) for fields in pickle.loads(Path(file.name).read_bytes())]
+
+
+def killed(mutant: Mutant, tests: Sequence[Test]) -> bool:
+    """Whether a test that meets the mutant fails."""
+    met = [test for test in tests if test.meets(mutant)]
+
+    def tried() -> int:
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+        sys.meta_path.insert(0, _Changed(mutant.file, mutated(mutant)))
+        return _pytest(sorted({test.id.split("::")[0] for test in met}), _Chosen(met))
+
+    return bool(met) and _in_child(tried) != 0
+
+
+def _pytest(files: Sequence[str], plugin: object) -> int:
+    return int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", *files], plugins=[plugin]))
+
+
+def _in_child(work: Callable[[], int]) -> int:
+    """The exit code of `work` in a forked child, in silence; 1 if it raises or is ended by a signal."""
     child = os.fork()
     if child == 0:
-        os._exit(_tested(mutant, tests))
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        os.chdir(ROOT)
+        sys.path.insert(0, str(ROOT))
+        code = 1
+        with contextlib.suppress(BaseException):
+            code = work()
+        os._exit(code)
     _, status = os.waitpid(child, 0)
-    return os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
-
-
-def _tested(mutant: Mutant | None, tests: Sequence[str]) -> int:
-    """In the child: pytest's exit code; 1 if the mutant cannot even be imported."""
-    import pytest
-
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-    resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    os.chdir(ROOT)
-    sys.path.insert(0, str(ROOT))
-    with contextlib.suppress(BaseException):
-        if mutant is not None:
-            sys.meta_path.insert(0, _Changed(mutant.file, mutated(mutant)))
-        for test in tests:
-            if pytest.main(["-q", "-x", "-p", "no:cacheprovider", test]) != 0:
-                return 1
-        return 0
-    return 1
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1
 
 
 def interval(killed: int, drawn: int) -> tuple[float, float]:
@@ -265,20 +225,31 @@ def interval(killed: int, drawn: int) -> tuple[float, float]:
     return (middle - spread) / (1 + z * z / drawn), (middle + spread) / (1 + z * z / drawn)
 
 
-def measured(name: str, count: int, seed: int, tell: Callable[[Mutant], None]) -> dict[str, Any]:
+def measured(name: str, count: int, seed: int, tests: Sequence[Test], tell: Callable[[Mutant], None]) -> dict[str, Any]:
     """One row: drawn and killed mutants of a group; each survivor is told."""
-    group = GROUPS[name]
-    everything = mutants(group)
+    everything = mutants(GROUPS[name].files)
     drawn = random.Random(f"{seed} {name}").sample(everything, min(count, len(everything)))
-    killed = 0
-    for mutant in sorted(drawn, key=lambda m: (m.file, m.number)):
-        if survives(mutant, group.tests):
-            tell(mutant)
-        else:
-            killed += 1
-    low, high = interval(killed, len(drawn))
-    return {"id": name, "mutants": len(everything), "drawn": len(drawn), "killed": killed,
-            "score": killed / len(drawn), "low": low, "high": high}  # fmt: skip
+    survivors = [mutant for mutant in sorted(drawn, key=lambda m: (m.file, m.number)) if not _told(mutant, tests, tell)]
+    dead = len(drawn) - len(survivors)
+    low, high = interval(dead, len(drawn))
+    return {"id": name, "mutants": len(everything), "drawn": len(drawn), "killed": dead,
+            "score": dead / len(drawn), "low": low, "high": high}  # fmt: skip
+
+
+def _told(mutant: Mutant, tests: Sequence[Test], tell: Callable[[Mutant], None]) -> bool:
+    dead = killed(mutant, tests)
+    if not dead:
+        tell(mutant)
+    return dead
+
+
+def preload() -> None:
+    """What every child would import or make for itself."""
+    for module in PRELOADED:
+        importlib.import_module(module)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("onnx.backend.test.case.node").collect_testcases(None)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -292,8 +263,7 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = set(options.groups) - set(GROUPS)
     if unknown:
         parser.error(f"unknown group {min(unknown)!r}: {', '.join(GROUPS)}")
-    for module in PRELOADED:
-        importlib.import_module(module)
+    preload()
 
     def tell(mutant: Mutant) -> None:
         if options.survivors:
@@ -301,10 +271,12 @@ def main(arguments: list[str] | None = None) -> int:
 
     rows = []
     for name in options.groups or GROUPS:
-        if not survives(None, GROUPS[name].tests):
-            print(f"error: the tests of {name!r} fail without a mutant", file=sys.stderr)
+        try:
+            tests = tests_of(GROUPS[name])
+        except RuntimeError as error:
+            print(f"error: {error} ({name})", file=sys.stderr)
             return 5
-        rows.append(measured(name, options.count, options.seed, tell))
+        rows.append(measured(name, options.count, options.seed, tests, tell))
         if not options.json:
             row = rows[-1]
             print(f"{name:22} {row['mutants']:6} mutants, {row['drawn']:4} drawn, {row['killed']:4} killed: "

@@ -6,13 +6,14 @@ A case is a one-operator model with inputs and expected outputs. It is *supporte
 of it and the interpreter's outputs equal the expected ones; *host* if an opaque operator remains; *refused* if the
 frontend names what it does not take; *wrong* or *crash* otherwise, which fail the run. Where an operator's shapes
 depend on an input (axes, repeats, a trip count), the case is tried again with its small inputs made constants, which
-is what exporters write.
+is what exporters write. `--write` also records the cases that are not supported, which the suite holds us to.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import json
 import sys
 import time
 import warnings
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import onnx
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from mapper.frontends.onnx import ModelError, load_model
@@ -33,7 +35,9 @@ from mapper.passes import optimise
 
 Kind = Literal["supported", "host", "refused", "wrong", "crash"]
 SMALL = 4096
-DOCUMENT = Path(__file__).parent.parent / "docs" / "operators.md"
+TOP = Path(__file__).parent.parent
+DOCUMENT = TOP / "docs" / "operators.md"
+UNSUPPORTED = TOP / "tests" / "data" / "node_cases.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,15 @@ def table(verdicts: Iterable[Verdict]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def unsupported(verdicts: Iterable[Verdict]) -> dict[str, Any]:
+    """The version of onnx, and the cases that are run on the host or refused."""
+    kinds: dict[Kind, list[str]] = {"host": [], "refused": []}
+    for verdict in verdicts:
+        if verdict.kind in kinds:
+            kinds[verdict.kind].append(verdict.case)
+    return {"onnx": onnx.__version__, **{kind: sorted(names) for kind, names in kinds.items()}}
+
+
 def broken_claims(verdicts: Iterable[Verdict]) -> list[str]:
     """Operators that `mapper ops` says run on the fabric, of which not one case does."""
     supported: dict[str, bool] = {}
@@ -196,7 +209,7 @@ def broken_claims(verdicts: Iterable[Verdict]) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="write docs/operators.md")
+    parser.add_argument("--write", action="store_true", help="write docs/operators.md and the list of the suite")
     parser.add_argument("--only", default="", help="judge only cases whose name contains this")
     parser.add_argument("--show", default="wrong,crash", help="kinds to print, comma-separated")
     arguments = parser.parse_args()
@@ -211,6 +224,7 @@ def main() -> int:
     if arguments.write:
         DOCUMENT.parent.mkdir(exist_ok=True)
         DOCUMENT.write_text(table(verdicts))
+        UNSUPPORTED.write_text(json.dumps(unsupported(verdicts), indent=1) + "\n")
     return 5 if any(v.kind in ("wrong", "crash") for v in verdicts) else 0
 
 

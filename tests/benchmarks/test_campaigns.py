@@ -16,6 +16,7 @@ from mapper.solver import Outcome
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import brute_force
 import campaign
+import mutants
 import mutation
 
 
@@ -59,11 +60,10 @@ def test_a_campaign_takes_its_parts_by_name(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_mutants_change_one_spot_and_are_seen() -> None:
-    group = mutation.GROUPS["checker of grids"]
-    everything = mutation.mutants(group)
+    everything = mutants.mutants(mutation.GROUPS["checker of grids"].files)
     assert len(everything) > 100
-    original = compile((mutation.ROOT / "mapper/check_kernel.py").read_text(), "x", "exec")
-    assert all(mutation.mutated(mutant) != original for mutant in everything[:5])
+    original = compile((mutants.ROOT / "mapper/check_kernel.py").read_text(), "x", "exec")
+    assert all(mutants.mutated(mutant) != original for mutant in everything[:5])
     assert mutation.interval(8, 10)[0] < 0.8 < mutation.interval(8, 10)[1]
 
 
