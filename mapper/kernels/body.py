@@ -26,9 +26,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mapper.dfg import Dfg
+from mapper.dtypes import is_float
 from mapper.index import Index, loop
 from mapper.ir import Access, Combiner, Graph, Op
-from mapper.scalar import Acc
+from mapper.scalar import Acc, Cast, Scalar
 
 from .addresses import Addresses, Point
 from .builder import SELF, Before, Builder, Literal, Operand
@@ -74,8 +75,8 @@ def lower_tail(graph: Graph, op: Op, style: Style, copies: Mapping[str, int] = {
     for access, points in body.written():
         addresses = body.addresses(points[0])
         value = Typed(addresses.load(Access(access.tensor, access.index), "partial"), register_type(accumulator))
-        result = body.scalars(points[0], value).lower(op.tail if op.tail is not None else Acc())
-        addresses.store(access, "out", body.stored(result, target))
+        tree = op.tail if op.tail is not None else Acc()
+        addresses.store(access, "out", body.finished(body.scalars(points[0], value), tree, target))
     return emit(body.b, f"{op.name} tail")
 
 
@@ -150,6 +151,11 @@ class _Body:
         """The word of element type `dtype` that a store writes."""
         return narrowed(self.b, converted(self.b, value, dtype).value, dtype)
 
+    def finished(self, scalars: Scalars, tree: Scalar, dtype: str) -> Operand:
+        """The word of the value of `tree`; a float cast to what is stored is left to the store."""
+        left = tree.value if isinstance(tree, Cast) and tree.dtype == dtype and is_float(dtype) else tree
+        return self.stored(scalars.lower(left), dtype)
+
 
 def _moving(op: Op) -> frozenset[str]:
     """The loops that turn while the main body runs: those that reduce, where an accumulator waits for their end."""
@@ -163,7 +169,7 @@ def _store_points(body: _Body) -> None:
     kept = body.op.is_movement and all(body.graph.tensor(r.tensor).dtype == target for r in body.op.reads)
     for access, points in body.written():
         scalars = body.scalars(points[-1])
-        word = scalars.moved(body.op.body, target) if kept else body.stored(scalars.lower(body.op.body), target)
+        word = scalars.moved(body.op.body, target) if kept else body.finished(scalars, body.op.body, target)
         body.addresses(points[-1]).store(access, "out", word)
 
 

@@ -17,7 +17,7 @@ from mapper import dtypes
 from .builder import Builder, Literal, Operand
 from .run import to_words
 
-__all__ = ["narrowed", "register_type", "stored_literal", "widened"]
+__all__ = ["narrowed", "register_type", "rounded", "stored_literal", "widened"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,15 @@ def narrowed(b: Builder, value: Operand, dtype: str) -> Operand:
     fields = _rounded_shift(b, scaled, 23 - small.mantissa)
     sign = b.op("shr", b.op("and", value, Literal(-(2**31))), Literal(32 - small.bits))
     return b.op("or", fields, sign)
+
+
+def rounded(b: Builder, value: Operand, dtype: str) -> Operand:
+    """A register value as a cast to `dtype` inside a body leaves it.
+
+    Floats of 8 bits or less are quantised values: they round as a store and a load would. 16-bit floats keep the
+    register's precision until they are stored.
+    """
+    return widened(b, narrowed(b, value, dtype), dtype) if dtypes.BITS[dtype] <= 8 else value
 
 
 def _rounded_shift(b: Builder, word: Operand, bits: int) -> Operand:

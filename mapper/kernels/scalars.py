@@ -13,7 +13,7 @@ from mapper import dtypes
 from mapper.scalar import Acc, Arg, Call, Cast, Const, Counter, Scalar, ml_info
 
 from .builder import Builder, Literal, Operand
-from .formats import register_type, stored_literal
+from .formats import register_type, rounded, stored_literal
 from .functions import FLOAT_FUNCTIONS, reciprocal_root
 from .integers import INTEGER_FUNCTIONS, wrapped
 
@@ -90,7 +90,8 @@ class Scalars:
             if value.is_float:
                 whole = self.b.op(f"f2i_{inner.function}", value.value)
                 return _fitted(self.b, Typed(whole, "int32"), body.dtype, body.saturate)
-        return converted(self.b, self.lower(inner), body.dtype, body.saturate)
+        value = converted(self.b, self.lower(inner), body.dtype, body.saturate)
+        return Typed(rounded(self.b, value.value, body.dtype), value.dtype) if value.is_float else value
 
     def _call(self, body: Call) -> Typed:
         root = _inverse_root(body)

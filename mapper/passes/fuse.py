@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from mapper.dtypes import BITS, is_float
 from mapper.index import Index
 from mapper.ir import Access, AnyOp, Graph, Op
 from mapper.scalar import Acc, Arg, Call, Cast, Const, Counter, Scalar, parts, substitute
@@ -29,6 +30,7 @@ _CHAINS = {
     "exp": 12, "expm1": 14, "sqrt": 13, "reciprocal": 8, "div": 10, "sin": 14, "cos": 14, "log": 17, "log1p": 20,
     "sigmoid": 21, "erf": 22, "tanh": 24, "pow": 30, "softplus": 31, "round": 3, "floor": 3, "ceil": 3, "mod": 12,
 }  # fmt: skip
+_QUANTISED = 13  # a cast to a float of 8 bits or less: narrowed and widened again
 
 
 def fuse_elementwise(graph: Graph) -> Graph:
@@ -144,7 +146,9 @@ def _chain(body: Scalar) -> int:
     """About how many operations depend on each other, from the first read to the value."""
     if isinstance(body, Call):
         return _CHAINS.get(body.function, 1) + max((_chain(a) for a in body.args), default=0)
-    return 1 + _chain(body.value) if isinstance(body, Cast) else 0
+    if isinstance(body, Cast):
+        return (_QUANTISED if is_float(body.dtype) and BITS[body.dtype] <= 8 else 1) + _chain(body.value)
+    return 0
 
 
 def _renamed_counters(body: Scalar, names: Mapping[str, Index]) -> Scalar | None:
