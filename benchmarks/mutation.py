@@ -49,7 +49,7 @@ PRELOADED = ("numpy", "onnx.reference", "ml_dtypes", "hypothesis", "pytest", "ne
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Files (glob patterns from the root) and the tests that are nearest to them, quick ones first."""
+    """Files (glob patterns from the root) and the files or folders of the tests that are nearest to them."""
 
     files: tuple[str, ...]
     tests: tuple[str, ...]
@@ -58,11 +58,6 @@ class Group:
 _PLAYING = ("crossings", "held", "literal", "merging", "replay", "run", "tally", "values")
 _PLAY = ("tests/test_simulate.py", "tests/test_check.py", "tests/test_traffic.py", "tests/test_faults.py",
          "tests/test_invariants.py")  # fmt: skip
-_LOWERING = tuple(
-    f"tests/frontends/onnx/test_{name}.py"
-    for name in ("random_graphs", "operators", "node_cases", "scatter", "quantised", "corrections", "microsoft",
-                 "bodies", "spectral", "domains", "found_by_fuzzing", "hostile", "models")
-)  # fmt: skip
 _PLACED = "tests/test_faults.py::test_faults_of_placed_kernels"
 GROUPS = {
     "checker of networks": Group(
@@ -78,9 +73,9 @@ GROUPS = {
         ("mapper/simulate.py", *(f"mapper/proof/{name}.py" for name in _PLAYING)), _PLAY,
     ),
     "bodies": Group(
-        ("mapper/kernels/*.py",), ("tests/kernels/test_random_bodies.py", "tests/kernels", "tests/test_interpret.py"),
+        ("mapper/kernels/*.py",), ("tests/kernels", "tests/test_interpret.py"),
     ),
-    "lowering": Group(("frontends/onnx/*.py",), _LOWERING),
+    "lowering": Group(("frontends/onnx/*.py",), ("tests/frontends/onnx",)),
 }  # fmt: skip
 
 

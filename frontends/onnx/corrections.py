@@ -5,6 +5,7 @@
 - BatchNormalization before opset 14 with one output is inference, the evaluator takes the batch's own statistics;
 - LogSoftmax of values far below the largest is the logarithm of a number that underflows there;
 - LRN sums over channels, the evaluator stops after as many channels as there are images in the batch;
+- LpNormalization divides by a norm of absolute values, the evaluator by that of the values as they are;
 - DequantizeLinear before opset 19 and Scatter are absent there;
 - Loop stacks what a turn delivers along a new axis, the evaluator joins it along the first one;
 - Scan knows directions and axes, the evaluator only the default ones;
@@ -81,6 +82,12 @@ class _ChannelLRN(_Correction):
             axis=1,
         )
         return ((x / (bias + (alpha / size) * squares) ** beta).astype(x.dtype),)
+
+
+class _AbsoluteNorm(_Correction):
+    def _run(self, x: Array, axis: int = -1, p: int = 2) -> tuple[Array]:
+        norm = (np.abs(x) ** p).sum(axis=axis, keepdims=True) ** (1.0 / p)
+        return (np.where(norm == 0, 0, x / norm).astype(x.dtype),)
 
 
 class _FirstDequantize(_Correction):
@@ -283,7 +290,7 @@ def _rows(scanned: Sequence[Array], axes: Any, ways: Any) -> Iterator[Array]:
 
 _ALWAYS = {"LRN": _ChannelLRN, "Scatter": _Scatter, "GlobalMaxPool": _AllMaxPool, "ConvTranspose": _ScatteredConv,
            "Loop": _StackingLoop, "Scan": _AnyScan, "MaxPool": _WindowMax, "AveragePool": _WindowMean,
-           "LpPool": _WindowNorm}  # fmt: skip
+           "LpPool": _WindowNorm, "LpNormalization": _AbsoluteNorm}  # fmt: skip
 _COERCED = {"Softmax": _CoercedSoftmax, "LogSoftmax": _CoercedLogSoftmax}
 _NAMED = {
     **_ALWAYS,

@@ -62,4 +62,5 @@ def _filled(op: Op) -> Op:
 
 
 def _written(op: Op) -> tuple[Loop, ...]:
-    return tuple(loop for loop in op.loops if loop.name in op.output_loops)
+    """The loops of the result; a scalar is one iteration, as wherever nests are made."""
+    return tuple(loop for loop in op.loops if loop.name in op.output_loops) or (Loop("one", 1),)

@@ -37,6 +37,7 @@ CASES = {
     "a sum over nothing": model(
         [("ReduceSum", ["a", "one"], ["y"], {"keepdims": 0})], {"a": [3, 0]}, {"y": [3]}, one=np.array([1]),
     ),
+    "a scalar over nothing": model([("ReduceSum", ["a"], ["y"], {"keepdims": 0})], {"a": [0, 3]}, {"y": []}),
 }  # fmt: skip
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from onnx import helper
 
+from mapper.frontends.onnx import load_model
 from mapper.frontends.onnx.evaluator import evaluate_model
+from mapper.frontends.onnx.reference import random_feeds
 
 from .making import assert_equals_reference, model, node
 
@@ -22,6 +24,50 @@ def evaluated(nodes, inputs, opset=18, **weights):
 def test_logarithms_of_small_shares_do_not_underflow(opset) -> None:
     found = evaluated([node("LogSoftmax", ["x"], axis=1)], {"x": np.array([[0, -101, -500]], np.float32)}, opset)
     np.testing.assert_array_equal(found, [[0, -101, -500]])
+
+
+def test_a_share_of_the_absolute_values() -> None:
+    found = evaluated([node("LpNormalization", ["x"], p=1, axis=0)], {"x": np.array([[1, 0], [-3, 0]], np.float32)})
+    np.testing.assert_array_equal(found, [[0.25, 0], [-0.75, 0]])
+    found = evaluated([node("LpNormalization", ["x"])], {"x": np.array([[3, -4], [0, 2]], np.float32)})
+    np.testing.assert_allclose(found, [[0.6, -0.8], [0, 1]], rtol=1e-7)
+
+
+@pytest.mark.parametrize(("words", "rows"), [({}, [6]), ({"axis": 0}, [12]), ({"axis": -1}, [2]), ({"axis": 2}, [2])])
+@pytest.mark.parametrize("kind", ["Softmax", "LogSoftmax"])
+def test_shares_of_rows_behind_an_axis(kind, words, rows) -> None:
+    """Before opset 13: one softmax over everything from the axis on."""
+    x = np.arange(12, dtype=np.float32).reshape(2, 3, 2) / 3
+    powers = np.exp(x.reshape(-1, *rows).astype(np.float64))
+    shares = (powers / powers.sum(axis=1, keepdims=True)).reshape(x.shape)
+    found = evaluated([node(kind, ["x"], **words)], {"x": x}, 11)
+    np.testing.assert_allclose(found, shares if kind == "Softmax" else np.log(shares), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "reach"), [(1, (0, 1)), (3, (1, 2)), (4, (1, 3)), (2, (0, 2))])
+def test_squares_of_neighbouring_channels(size, reach) -> None:
+    x = np.arange(1, 6, dtype=np.float32).reshape(1, 5, 1)
+    sums = [sum(v * v for v in range(max(1, c - reach[0]), min(6, c + reach[1]))) for c in range(1, 6)]
+    expected = [c / (1.5 + 0.5 / size * s) ** 0.5 for c, s in zip(range(1, 6), sums, strict=True)]
+    found = evaluated([node("LRN", ["x"], size=size, alpha=0.5, beta=0.5, bias=1.5)], {"x": x})
+    np.testing.assert_allclose(found.ravel(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("number", range(60))
+def test_a_random_model_is_evaluated_as_onnxruntime_does(benchmark_named, number) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    (case,) = benchmark_named("fuzz").grown_cases(number, 1, 4)
+    case.model.ir_version = 8
+    graph = load_model(case.model, case.dims)
+    feeds = {name: random_feeds(graph, 0)[name] for name in (v.name for v in case.model.graph.input)}
+    options = runtime.SessionOptions()
+    options.graph_optimization_level, options.log_severity_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL, 4
+    session = runtime.InferenceSession(case.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    wanted = session.run([v.name for v in case.model.graph.output], feeds)
+    found = evaluate_model(case.model, feeds)[0].values()
+    for got, want in zip(found, wanted, strict=True):
+        slack = 1e-3 * np.abs(want).max(initial=0) if want.dtype.kind == "f" else 1 if want.dtype.itemsize == 1 else 0
+        np.testing.assert_allclose(got.astype(float), want.astype(float), rtol=1e-3, atol=slack)
 
 
 LINE = np.arange(1, 6, dtype=np.float32).reshape(1, 1, 5)
@@ -59,6 +105,8 @@ def test_a_global_maximum_keeps_every_axis() -> None:
         ("MaxPool", {"pads": [0, 1]}, [2, 3, 4, 5, 5]),
         ("MaxPool", {"strides": [2], "ceil_mode": 1}, [2, 4, 5]),
         ("MaxPool", {"strides": [2], "dilations": [2]}, [3, 5]),
+        ("MaxPool", {"auto_pad": "SAME_UPPER", "strides": [3]}, [2, 5]),
+        ("MaxPool", {"auto_pad": "SAME_UPPER", "dilations": [2]}, [2, 3, 4, 5, 4]),
         ("AveragePool", {"pads": [1, 0], "count_include_pad": 1}, [0.5, 1.5, 2.5, 3.5, 4.5]),
         ("AveragePool", {"pads": [1, 0]}, [1, 1.5, 2.5, 3.5, 4.5]),
         ("AveragePool", {"strides": [2], "ceil_mode": 1, "count_include_pad": 1}, [1.5, 3.5, 5]),
