@@ -25,7 +25,7 @@ from mapper.tiling.engine import Tiling
 from mapper.tiling.hierarchy import Hierarchy
 from mapper.traffic import buffer_elements, links
 
-__all__ = ["ArrayRules", "Bodies", "Place", "PlacedBody", "Room", "StagePlan", "code_of", "in_store"]
+__all__ = ["ArrayRules", "Bodies", "Part", "Place", "PlacedBody", "Room", "StagePlan", "code_of", "in_store"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,16 @@ class StagePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """The corner of the array that one of several replicas of a body has to itself, in `cuts` (along rows, along
+    columns) of the whole array."""
+
+    rows: int
+    columns: int
+    cuts: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Room:
     """At most `copies` of an iteration inside one body, and `replicas` of the whole body on the array."""
 
@@ -86,9 +96,9 @@ class Room:
 
 
 class Place(Protocol):
-    """Places a body on the array; `quick` says that a smaller one may serve as well."""
+    """Places a body on a part of the array (None: all of it); `quick` says that a smaller body may serve as well."""
 
-    def __call__(self, dfg: Dfg, quick: bool = False, /) -> PlacedBody | None: ...
+    def __call__(self, dfg: Dfg, part: Part | None = None, quick: bool = False, /) -> PlacedBody | None: ...
 
 
 class ArrayRules(Protocol):
@@ -136,9 +146,12 @@ class ArrayRules(Protocol):
     def copies(self, graph: Graph, op: Op, room: Room, place: Place) -> tuple[TileLoop, ...] | None:
         """The loops whose iterations are copied side by side, `step` 0; None leaves them to the tiling engine."""
 
-    def place(self, dfg: Dfg, quick: bool) -> PlacedBody | None:
-        """The body placed on the array; None if it does not fit, or `quick` did not find out. What `quick` finds at its
-        bound is what the whole search finds."""
+    def part(self, loops: Sequence[TileLoop]) -> Part | None:
+        """What each replica has to itself; None: the rules place replicas themselves, or there is one."""
+
+    def place(self, dfg: Dfg, part: Part | None, quick: bool) -> PlacedBody | None:
+        """The body placed on a part of the array; None if it does not fit, or `quick` did not find out. What `quick`
+        finds at its bound is what the whole search finds."""
 
     def program(self, graph: Graph, op: Op, found: Sequence[Tiling]) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
         """Loops and buffers as the array keeps them, made of one of the engine's finalists."""
@@ -157,8 +170,18 @@ class _Answer:
     body: PlacedBody | None
 
 
-def _at_bound(body: PlacedBody | None) -> bool:
-    return body is not None and body.length == body.bound
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A search for a place."""
+
+    structure: str
+    part: Part | None
+    quick: bool
+
+    def settled_by(self, body: PlacedBody | None) -> tuple[_Asked, ...]:
+        """The searches that have this answer: a quick one at its bound is that of the whole search too."""
+        both = self.quick and body is not None and body.length == body.bound
+        return (self, replace(self, quick=False)) if both else (self,)
 
 
 class Bodies:
@@ -170,38 +193,33 @@ class Bodies:
 
     def __init__(self, rules: ArrayRules) -> None:
         self._rules = rules
-        self._searched: dict[tuple[str, bool], PlacedBody | None] = {}
+        self._searched: dict[_Asked, PlacedBody | None] = {}
         self._placed: dict[str, PlacedBody] = {}
         self.used: list[KernelMapping] = []
 
-    def place(self, dfg: Dfg, quick: bool = False) -> PlacedBody | None:
-        """The body on the array; None if it does not fit, or a `quick` search did not find out."""
-        found = self._answer(dfg, signature(dfg, values=False), quick)
+    def place(self, dfg: Dfg, part: Part | None = None, quick: bool = False) -> PlacedBody | None:
+        """The body on its part of the array; None if it does not fit, or a `quick` search did not find out."""
+        found = self._answer(dfg, _Asked(signature(dfg, values=False), part, quick))
         if found is None:
             return None
         own = replace(found, mapping=replace(found.mapping, dfg=dfg))
-        return self._placed.setdefault(f"{signature(dfg)} {quick}", own)
+        return self._placed.setdefault(f"{signature(dfg)} {part} {quick}", own)
 
-    def _answer(self, dfg: Dfg, structure: str, quick: bool) -> PlacedBody | None:
+    def _answer(self, dfg: Dfg, asked: _Asked) -> PlacedBody | None:
         """What was searched for a structure, in this run or an earlier one."""
-        if (structure, quick) not in self._searched:
-            known = store.recall(_Answer, self._question(structure, quick))
+        if asked not in self._searched:
+            known = store.recall(_Answer, self._question(asked))
             if known is None:
-                known = self._search(dfg, structure, quick)
-            self._searched[structure, quick] = known.body
-            if quick and _at_bound(known.body):
-                self._searched[structure, False] = known.body
-        return self._searched[structure, quick]
+                known = _Answer(self._rules.place(dfg, asked.part, asked.quick))
+                for settled in asked.settled_by(known.body):
+                    store.keep(self._question(settled), known)
+            for settled in asked.settled_by(known.body):
+                self._searched[settled] = known.body
+        return self._searched[asked]
 
-    def _search(self, dfg: Dfg, structure: str, quick: bool) -> _Answer:
-        """A new answer, kept; a quick one at its bound is that of the whole search too."""
-        found = _Answer(self._rules.place(dfg, quick))
-        for kind in (True, False) if quick and _at_bound(found.body) else (quick,):
-            store.keep(self._question(structure, kind), found)
-        return found
-
-    def _question(self, structure: str, quick: bool) -> str:
-        return f"{'quick' if quick else 'place'} {structure} {self._rules.question} {code_of(self._rules)}"
+    def _question(self, asked: _Asked) -> str:
+        kind = "quick" if asked.quick else "place"
+        return f"{kind} {asked.structure} {asked.part} {self._rules.question} {code_of(self._rules)}"
 
     def index(self, body: PlacedBody | None) -> int | None:
         """Position of a body in `Mapping.bodies`."""

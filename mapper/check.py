@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from mapper.ir import Op
 from mapper.mapping import Mapping, Stage
 from mapper.proof import rules_fabric, rules_graph, rules_memory, rules_tiles
+from mapper.proof.displaced import displaced_bodies
 from mapper.simulate import simulate
 from mapper.violation import Violation
 
@@ -37,6 +38,7 @@ def check(mapping: Mapping) -> tuple[Violation, ...]:
     found = [*rules_graph.order(mapping), *programs, *rules_fabric.bodies(mapping)]
     if found:
         return tuple(found)
+    found += list(displaced_bodies(mapping)) if mapping.machine.fabric.topology != "line" else []
     found += [v for stage in mapping.stages for v in rules_memory.places(mapping, stage, ops[stage.op])]
     found += [*rules_memory.residents(mapping), *rules_memory.shared_memories(mapping), *rules_fabric.routes(mapping)]
     return tuple(found + list(_times(mapping, ops)))

@@ -25,7 +25,7 @@ from mapper.machine import Fabric
 from mapper.placement import KernelMapping
 from mapper.violation import Violation
 
-__all__ = ["check_kernel"]
+__all__ = ["check_kernel", "memory_slots"]
 
 _MEMORY_LABELS = ("load", "store", "lwd", "swd", "lwi", "swi")
 
@@ -100,6 +100,13 @@ def check_kernel(mapping: KernelMapping, fabric: Fabric) -> tuple[Violation, ...
         return form
     rules = (_resource, _time, _space, _output_register, _registers, _memory_ports)
     return tuple(violation for rule in rules for violation in rule(kernel))
+
+
+def memory_slots(mapping: KernelMapping, fabric: Fabric) -> Iterator[tuple[int, int]]:
+    """(PE, slot) of every load and store."""
+    for op in _Kernel(mapping, fabric).ops.values():
+        if op.memory:
+            yield op.pe, op.cycle % mapping.ii
 
 
 def _nodes(kernel: _Kernel) -> Iterator[Violation]:

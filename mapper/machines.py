@@ -274,10 +274,12 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, int | float | str | bool]:
 
 
 def _grid(name: str, topology: str, rows: int, columns: int) -> Machine:
-    """A plain grid with the energies and memories of the default CGRA machine."""
+    """A plain grid with the energies and memories of the default CGRA machine, and as it a word a cycle and column."""
     if not (1 <= rows <= GRID_LIMIT and 1 <= columns <= GRID_LIMIT):
         raise InputError(f"grid {name!r} is out of range", "--machine", f"rows and columns go from 1 to {GRID_LIMIT}")
     document, lines = _read(_builtin("openedge4x4"))
     document["name"] = name
     document["fabric"] = {"topology": topology, "rows": rows, "columns": columns, "registers": 4}
+    sizes = {"spm": {"bandwidth": 4 * columns}, "reg": {"instances": rows * columns}}
+    document["memories"] = [memory | sizes.get(memory["name"], {}) for memory in document["memories"]]
     return _machine(document, lines, name)

@@ -37,6 +37,10 @@ links, its copies are handed on from neighbour to neighbour. Loops that share an
 larger stride. What is handed between copies that are combined is partial. A partial result that is read back crosses
 the links between position 0 and its first copy again; a scatter's hops are all partial.
 
+Displaced bodies. Along an axis that `displaces` rows (columns) each instance runs the stage's bodies on PEs of its own:
+n instances cut the rectangle into n strips of equal height (width); bodies are placed in the first strip, and instance
+k runs them displaced by k strips. On other axes it is the target's business where copies run.
+
 Order. Ordered loops run temporally, in the order of the operator. A read of the operator's own output sees every
 element that is finished, in whichever memory it stands.
 """
@@ -61,13 +65,14 @@ class Axis:
     """A direction in which the fabric runs copies of a tile side by side.
 
     `multicast`: one read of the source serves all copies along this axis; `hop`: instances are a line of PEs, and
-    what they get or give crosses its links.
+    what they get or give crosses its links. `displaces`: each instance runs displaced bodies.
     """
 
     name: str
     extent: int
     multicast: bool = True
     hop: bool = False
+    displaces: Literal["", "rows", "columns"] = ""
 
 
 @dataclass(frozen=True, slots=True)

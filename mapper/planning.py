@@ -187,9 +187,10 @@ def _planned(
 def _plan(graph: Graph, op: Op, program: Program, rules: ArrayRules, bodies: Bodies) -> StagePlan | None:
     """The plan of a program; None if a body has no place."""
     copies = body_copies(program.loops, rules.body_axes)
-    body = bodies.place(main_body(graph, op, rules.style, copies))
+    part = rules.part(program.loops)
+    body = bodies.place(main_body(graph, op, rules.style, copies), part)
     tail_dfg = tail_body(graph, op, rules.style, copies)
-    tail = bodies.place(tail_dfg) if tail_dfg is not None else None
+    tail = bodies.place(tail_dfg, part) if tail_dfg is not None else None
     if body is None or (tail is None and tail_dfg is not None):
         return None
     return StagePlan(op, program.loops, program.buffers, body, tail)

@@ -56,6 +56,8 @@ def _model(report: Mapping[str, Any]) -> str:
     parts = [_totals(report), _movement(report), _costliest(report["ops"], report["totals"]["movement_pj"])]
     if "array" in report:
         parts.append(_array(report["array"]))
+    if "loops" in report:
+        parts.append(_loops(report["loops"], {op["name"]: op["cycles"] for op in report["ops"]}))
     parts.append(_host(report["host_ops"]))
     return "\n\n".join(parts)
 
@@ -76,6 +78,18 @@ def _array(array: Mapping[str, Any]) -> str:
         f"multiply-accumulates: {array['macs_share']:.1%} on the array, {array['macs_all_lanes_share']:.1%} of these "
         "on all lanes",
     ])  # fmt: skip
+
+
+def _loops(loops: Sequence[Mapping[str, Any]], cycles: Mapping[str, int]) -> str:
+    """The loop bodies of the longest operators: II against its bound, and how busy they keep the grid."""
+    rows = [("longest loops", "II", "at least", "slots busy", "ports busy", "points a cycle", "why not lower")]
+    bodies = [row for row in loops if row["role"] == "body"]
+    for row in sorted(bodies, key=lambda row: (-cycles[row["op"]], row["op"]))[:5]:
+        ports = "-" if row["ports_busy"] is None else f"{row['ports_busy']:.0%}"
+        rows.append((clean(row["op"], 40), str(row["ii"]), str(row["ii_bound"]), f"{row['slots_busy']:.0%}", ports,
+                     f"{row['points_per_cycle']:.3g}", row["why"]))  # fmt: skip
+    met = sum(row["ii"] == row["ii_bound"] for row in loops)
+    return "\n".join([columns(rows, frozenset(range(1, 6))), f"{met} of {len(loops)} bodies at their bound"])
 
 
 def _totals(report: Mapping[str, Any]) -> str:

@@ -164,11 +164,15 @@ def _model(mapping: FabricMapping, report: Mapping[str, Any]) -> Shown:
     stage_of = {stage.op: stage for stage in mapping.stages}
     fabric = (view_floor.pipeline(mapping, rows, index) if mapping.schedule == "pipeline"
               else view_time.sequence(mapping, index))  # fmt: skip
+    loops: dict[str, list[Mapping[str, Any]]] = {}
+    for found in report.get("loops", []):
+        loops.setdefault(found["op"], []).append(found)
     columns = _model_columns(report)
     cells = tuple(_model_row(mapping, op, rows[op.name], stage_of.get(op.name), report) for op in ops)
     items = []
     for op, row in zip(ops, cells, strict=True):
         facts = [[c.title, cell[0]] for c, cell in zip(columns[1:], row[1:], strict=True) if cell[0]]
+        facts += _loop_facts(loops.get(op.name, []))
         facts += _tensor_facts(mapping.graph, op)
         item: dict[str, Any] = {"n": op.name, "t": op.op_type, "f": facts}
         if op.name in stage_of and isinstance(op, Op):
@@ -181,6 +185,18 @@ def _model(mapping: FabricMapping, report: Mapping[str, Any]) -> Shown:
         "graph": _model_graph(mapping.graph, ops, index, rows),
     }  # fmt: skip
     return Shown(data, columns, cells)
+
+
+def _loop_facts(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """II of an operator's bodies, why it is no lower, and how busy they keep the fabric."""
+    facts = []
+    for row in rows:
+        title = "loop body" if row["role"] == "body" else "body that finishes"
+        facts.append([title, f"II {row['ii']}, at least {row['ii_bound']} ({row['why']})"])
+        ports = "" if row["ports_busy"] is None else f", {row['ports_busy']:.0%} of the memory ports"
+        times = f" in {row['replicas']} replicas" if row["replicas"] > 1 else ""
+        facts.append(["keeps busy", f"{row['slots_busy']:.0%} of the slots{ports}{times}"])
+    return facts
 
 
 def _model_columns(report: Mapping[str, Any]) -> tuple[Column, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from mapper.arrays import (
+    Part,
     Place,
     PlacedBody,
     Room,
@@ -138,7 +139,10 @@ class LaneRules:
     def copies(self, graph: Graph, op: Op, room: Room, place: Place) -> None:
         """Copies are the engine's choice: a lane pays for what its units load, not for modulo slots."""
 
-    def place(self, dfg: Dfg, quick: bool) -> PlacedBody | None:
+    def part(self, loops: Sequence[TileLoop]) -> None:
+        """Replicas are stacked by the rows that a body turns out to take."""
+
+    def place(self, dfg: Dfg, part: Part | None, quick: bool) -> PlacedBody | None:
         found = map_kernel(dfg, KernelRequest(self.machine.fabric.rows, "fast", enforce_share=False))
         if isinstance(found, DoesNotFit):
             return None

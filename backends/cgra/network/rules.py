@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Literal
 
-from mapper.arrays import Place, PlacedBody, Room, StagePlan, backing_bytes, body_runs
+from mapper.arrays import Part, Place, PlacedBody, Room, StagePlan, backing_bytes, body_runs
 from mapper.backends.cgra.bounds import binding, static_bounds
 from mapper.backends.cgra.kernel import KernelRequest, KernelResult, map_kernel
 from mapper.codec import encode
@@ -17,12 +17,14 @@ from mapper.dfg import Dfg
 from mapper.ir import Graph, Op
 from mapper.kernels.body import main_body
 from mapper.kernels.style import CGRA_STYLE
-from mapper.machine import Machine
+from mapper.machine import Fabric, Machine
 from mapper.mapping import Axis, Buffer, Phase, Rect, TileLoop
 from mapper.tiling.engine import Tiling
 from mapper.tiling.hierarchy import Hierarchy, Level, SpatialAxis
+from mapper.tiling.program import Program, movement
 
-from .unroll import Sizes, best_unrolling
+from .strips import ACROSS, DOWN, corners, displaced, part_of, parts, strip
+from .unroll import Sizes, Way, best_unrolling
 
 MOST_COPIES = 16
 LARGEST_DIRECT = 80  # operations; in larger bodies some value nearly always outlives an II
@@ -59,11 +61,19 @@ class GridRules:
 
     @cached_property
     def axes(self) -> tuple[Axis, ...]:
-        return (Axis("unroll", self.machine.fabric.size),)
+        fabric = self.machine.fabric
+        strips = (
+            Axis(DOWN, fabric.rows, multicast=False, displaces="rows"),
+            Axis(ACROSS, fabric.columns, multicast=False, displaces="columns"),
+        )
+        return (*strips, Axis("unroll", fabric.size))
 
     @cached_property
-    def _sizes(self) -> Sizes:
-        return Sizes(self.machine.fabric)
+    def _ways(self) -> tuple[Way, ...]:
+        """The grid as it is, and cut."""
+        fabric = self.machine.fabric
+        cut = (Way(part, Sizes(strip(fabric, part))) for part in parts(fabric))
+        return (Way(None, Sizes(fabric)), *cut)
 
     def hierarchy(self, op: Op, room: Room) -> Hierarchy:
         memories = [self.machine.memory(name) for name in ("dram", "spm", "reg")]
@@ -71,28 +81,36 @@ class GridRules:
             Level(m.name, m.capacity_bytes, m.read_pj_per_byte, m.write_pj_per_byte, 2 if m.name == "spm" else 1)
             for m in memories
         )
-        return Hierarchy(levels, (SpatialAxis(Axis("unroll", room.copies), 1),), self.machine.links.pj_per_byte_hop)
+        down, across, unroll = self.axes
+        side_by_side = (SpatialAxis(down, 1, reduces=False), SpatialAxis(across, 1, reduces=False))
+        copies = SpatialAxis(replace(unroll, extent=room.copies), 1)
+        return Hierarchy(levels, (*side_by_side, copies), self.machine.links.pj_per_byte_hop)
 
     def wider(self, graph: Graph, op: Op, room: Room, found: Sequence[Tiling]) -> None:
         """One memory for all: the first search is all there is."""
 
     def first_room(self, dfg: Dfg, tail: Dfg | None) -> Room:
-        return Room(min(MOST_COPIES, self.machine.fabric.size))
+        return Room(min(MOST_COPIES, self.machine.fabric.size), self.machine.fabric.size)
 
     def copies(self, graph: Graph, op: Op, room: Room, place: Place) -> tuple[TileLoop, ...]:
         lower = partial(main_body, graph, op, self.style)
-        return best_unrolling(op, self._sizes, room.copies, lower, place)
+        ways = [way for way in self._ways if way.replicas <= room.replicas]
+        return best_unrolling(op, ways, room.copies, lower, place)
 
     def next_room(self, room: Room, plan: StagePlan | None) -> Room | None:
-        return Room(room.copies // 2) if plan is None and room.copies > 1 else None
+        if plan is not None or room == Room(1, 1):
+            return None
+        return Room(room.copies) if room.replicas > 1 else Room(room.copies // 2)
 
-    def place(self, dfg: Dfg, quick: bool) -> PlacedBody | None:
+    def part(self, loops: Sequence[TileLoop]) -> Part | None:
+        return part_of(self.machine.fabric, loops)
+
+    def place(self, dfg: Dfg, part: Part | None, quick: bool) -> PlacedBody | None:
         """Most bodies need no MOVEs and are at their bound at once; the few without a schedule get a longer search."""
-        fabric = self.machine.fabric
-        bound = binding(static_bounds(dfg, fabric)).ii
+        fabric, bound = self._corner(dfg, strip(self.machine.fabric, part))
         found: list[KernelResult] = []
         first = 1 if len(dfg.nodes) > LARGEST_DIRECT else 0
-        for variant, effort in SEARCHES[first : 1 if quick else None]:
+        for variant, effort in SEARCHES[first : 2 if quick else None]:
             if found and (found[-1].mapping.ii == bound or effort == "fast"):
                 break
             result = map_kernel(dfg, fabric, KernelRequest(variant, effort, self.seed))
@@ -100,13 +118,24 @@ class GridRules:
         if not found:
             return None
         best = min(found, key=lambda result: result.mapping.ii)
-        return PlacedBody(best.mapping, best.mapping.ii, bound, found[-1].why_not_lower)
+        mapping = displaced(best.mapping, fabric, self.machine.fabric)
+        return PlacedBody(mapping, mapping.ii, bound, found[-1].why_not_lower)
+
+    def _corner(self, dfg: Dfg, room: Fabric) -> tuple[Fabric, int]:
+        """The smallest corner of a grid that allows the II that all of it allows, and this II."""
+        bound = binding(static_bounds(dfg, room)).ii
+        return next((f, bound) for f in corners(room) if binding(static_bounds(dfg, f)).ii == bound)
 
     def program(self, graph: Graph, op: Op, found: Sequence[Tiling]) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
         return found[0].loops, found[0].buffers
 
     def rect(self, plan: StagePlan) -> Rect:
-        return Rect(0, 0, self.machine.fabric.rows, self.machine.fabric.columns)
+        """All strips; what is left over where they do not divide the grid stays idle."""
+        part = self.part(plan.loops)
+        if part is None:
+            return Rect(0, 0, self.machine.fabric.rows, self.machine.fabric.columns)
+        down, across = part.cuts
+        return Rect(0, 0, part.rows * down, part.columns * across)
 
     def phases(self, graph: Graph, plan: StagePlan) -> tuple[tuple[Phase, ...], int, int]:
         runs, tail_runs = body_runs(plan)
@@ -121,9 +150,18 @@ class GridRules:
         phases = (
             Phase("CONF", "grid", math.ceil(configuration_bytes / rate)),
             Phase("EXEC", "grid", execute),
+            Phase("SPM", "spm", self._scratchpad_cycles(graph, plan)),
             Phase("DMA", "dma", math.ceil((sum(backing_bytes(graph, plan, self.axes)) + configuration_bytes) / rate)),
         )
         return phases, 1, configuration_bytes
+
+    def _scratchpad_cycles(self, graph: Graph, plan: StagePlan) -> int:
+        """What the scratchpad's bandwidth takes, reads and writes at once."""
+        program = Program(plan.loops, plan.buffers)
+        moved = movement(graph, plan.op, program, self.hierarchy(plan.op, Room(1)), plan.inside.home)
+        memory = self.machine.memory("spm")
+        busiest = max(max(read, write) for name, read, write in moved.levels if name == memory.name)
+        return math.ceil(busiest / (memory.bytes_per_cycle * memory.instances)) if memory.bytes_per_cycle else 0
 
 
 def _tiles(plan: StagePlan) -> int:

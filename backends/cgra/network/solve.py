@@ -13,6 +13,7 @@ from mapper.mapping import Infeasible
 from mapper.networks import map_network
 from mapper.request import Request, Solved
 
+from .account import loop_facts
 from .rules import GridRules
 
 
@@ -21,4 +22,4 @@ def solve(graph: Graph, machine: Machine, request: Request) -> Solved | Infeasib
     mapping = map_network(graph, machine, request, "cgra", GridRules(machine, request.seed))
     if isinstance(mapping, Infeasible):
         return mapping
-    return Solved(mapping, outcome_of(mapping, request.objective, request.seed))
+    return Solved(mapping, outcome_of(mapping, request.objective, request.seed), {"loops": loop_facts(mapping)})

@@ -12,7 +12,7 @@ from mapper import machines
 from mapper.arrays import Bodies, Room
 from mapper.backends.cgra.bounds import binding, static_bounds
 from mapper.backends.cgra.network.rules import GridRules
-from mapper.backends.cgra.network.unroll import MOST_NODES, Sizes, best_unrolling, candidates
+from mapper.backends.cgra.network.unroll import MOST_NODES, Sizes, Way, best_unrolling, candidates
 from mapper.dfg import Dfg
 from mapper.index import loop
 from mapper.ir import Access, Combiner, Graph, Loop, Op, Tensor
@@ -51,15 +51,16 @@ def best_by_hand(graph: Graph, op: Op) -> float:
 @pytest.mark.parametrize("extents", [(8, 8, 8), (1, 64, 64), (3, 5, 7), (64, 2, 1)])
 def test_the_climb_meets_the_best_of_all_bodies(extents: tuple[int, int, int]) -> None:
     graph, op = matmul(*extents)
-    met = candidates(op, Sizes(OPENEDGE), 16, partial(main_body, graph, op, CGRA_STYLE))
+    met = candidates(op, Way(None, Sizes(OPENEDGE)), 16, partial(main_body, graph, op, CGRA_STYLE))
     assert min(candidate.cycles for candidate in met) == pytest.approx(best_by_hand(graph, op))
 
 
 def test_no_placed_body_no_copies() -> None:
     graph, op = matmul(8, 8, 8)
     asked: list[Dfg] = []
+    ways = [Way(None, Sizes(OPENEDGE))]
     lower = partial(main_body, graph, op, CGRA_STYLE)
-    assert best_unrolling(op, Sizes(OPENEDGE), 16, lower, lambda dfg, _quick=False: asked.append(dfg)) == ()
+    assert best_unrolling(op, ways, 16, lower, lambda dfg, *_: asked.append(dfg)) == ()
     assert asked[0] == lower({})
 
 
