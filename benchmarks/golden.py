@@ -50,16 +50,23 @@ def differences(name: str, now: Mapping[str, float], golden: Mapping[str, float]
             yield ratio > 1, f"{name}: {figure} {now[figure]:g}, kept {value:g} ({ratio - 1:+.1%})"
 
 
+def _order(row: tuple[str, Figures]) -> tuple[int, str]:
+    model, target = row[0].split()
+    return MODELS.index(model), target
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--update", action="store_true")
+    parser.add_argument("--target", choices=registry.backend_names(), help="only the rows of one target")
     asked = parser.parse_args()
-    now = {f"{m} {t}": measured(m, t) for m in MODELS for t in registry.backend_names()}
+    targets = [asked.target] if asked.target else registry.backend_names()
+    golden = {name: row for name, row in kept().items() if name.split()[1] in targets}
+    now = {f"{m} {t}": measured(m, t) for m in MODELS for t in targets}
     if asked.update:
-        FILE.write_text(json.dumps(now, indent=1) + "\n")
+        FILE.write_text(json.dumps(dict(sorted({**kept(), **now}.items(), key=_order)), indent=1) + "\n")
         print(f"{FILE.name}: {len(now)} rows; say in CHANGELOG.md why they changed")
         return 0
-    golden = kept()
     found = [each for name, figures in now.items() for each in differences(name, figures, golden.get(name, {}))]
     for worse, words in found:
         print(f"{'WORSE' if worse else 'better'}  {words}")
