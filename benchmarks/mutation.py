@@ -62,7 +62,8 @@ _PLACED = "tests/test_faults.py::test_faults_of_placed_kernels"
 GROUPS = {
     "checker of networks": Group(
         ("mapper/check.py", "mapper/proof/rules_*.py", "mapper/proof/slices.py", "mapper/proof/chains.py"),
-        ("tests/test_check.py", "tests/test_simulate.py", "tests/test_faults.py", "tests/test_invariants.py"),
+        ("tests/test_check.py", "tests/test_check_fabric.py", "tests/test_simulate.py", "tests/test_faults.py",
+         "tests/test_invariants.py"),
     ),
     "checker of grids": Group(("mapper/check_kernel.py",), ("tests/test_check_kernel.py", _PLACED)),
     "checker of rows": Group(("mapper/check_rows.py",), ("tests/test_check_rows.py", _PLACED)),

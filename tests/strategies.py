@@ -246,6 +246,9 @@ BODY = KernelMapping(
     (Placed(0, 0, 0), Placed(1, 1, 1), Placed(2, 9, 2)),
 )  # fmt: skip
 ROW, STRIP = 3, 2
+BODIES = tuple(  # in the strip of each stage
+    replace(BODY, placed=tuple(replace(p, pe=p.pe + STRIP * number) for p in BODY.placed)) for number in range(3)
+)
 
 
 def network(draw) -> Graph:
@@ -284,13 +287,13 @@ def networks(draw) -> Mapping:
     for number, op in enumerate(graph.nests):
         after = (stages[-1].name,) if stages and (pipeline or draw(st.booleans())) else ()
         stage = Stage(f"s{number}", op.name, tile_loops(draw, op, axes), (), Rect(0, STRIP * number, 8, STRIP),
-                      body=draw(st.sampled_from([None, 0])), after=after, configuration_bytes=draw(st.integers(0, 64)),
-                      overlap=draw(st.booleans()))  # fmt: skip
+                      body=draw(st.sampled_from([None, number])), after=after, overlap=draw(st.booleans()),
+                      configuration_bytes=draw(st.integers(0, 64)))  # fmt: skip
         stages.append(replace(stage, buffers=buffers(draw, graph, stage, op, home, end)))
     if pipeline:
         stages[0] = _with_residents(draw, graph, stages[0])
     homes = tuple((name, memory) for name, memory in home.items() if memory != "dram")
-    mapping = Mapping("toy", FAST, graph, axes, tuple(stages), (BODY,), _routes(draw, graph), homes,
+    mapping = Mapping("toy", FAST, graph, axes, tuple(stages), BODIES, _routes(draw, graph), homes,
                       (HostCall("host", "opaque"),), "pipeline" if pipeline else "sequence")  # fmt: skip
     return replace(mapping, stages=tuple(_timed(mapping, stage) for stage in stages))
 

@@ -221,3 +221,103 @@ def test_host_calls_pass_dependences_on() -> None:
     assert check(mapping) == ()
     assert [v.rule for v in check(replace(mapping, stages=stages[::-1]))] == ["data dependence"]
     assert [v.rule for v in check(replace(mapping, schedule="pipeline"))] == ["data dependence"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"axes": (Axis("row", 4), Axis("row", 2))},
+         "unique names: axis 'row': found given 2 times, expected given once"),
+        ({"axes": (Axis("row", 0),)}, "axes: axis 'row': found extent 0, expected an extent of at least 1"),
+        ({"homes": (("c", "lmm"), ("c", "dram"))},
+         "unique names: home of tensor 'c': found given 2 times, expected given once"),
+        ({"homes": (("q", "lmm"),)}, "homes: tensor 'q': found a home, expected a tensor of the graph"),
+        ({"homes": (("c", "l2"),)}, "homes: tensor 'c': found memory 'l2', expected dram, lmm"),
+        ({"schedule": "at once"}, "schedule: mapping: found 'at once', expected 'sequence' or 'pipeline'"),
+        ({"stages": (replace(FIRST, launches=0), SECOND)},
+         "launches: stage 's0': found 0 launches of 0 configuration bytes, "
+         "expected at least one launch of no negative size"),
+        ({"stages": (replace(FIRST, configuration_bytes=-1), SECOND)},
+         "launches: stage 's0': found 1 launches of -1 configuration bytes, "
+         "expected at least one launch of no negative size"),
+        ({"stages": (FIRST, SECOND, replace(SECOND, name="s2", op="x"))},
+         "coverage: operator 'x': found a stage or host call, expected an operator of the graph"),
+        ({"stages": (replace(FIRST, after=("s1",)), SECOND)},
+         "stage order: stage 's0': found after 's1', which is listed later, expected stages listed earlier"),
+        ({"stages": (replace(FIRST, after=("zz",)), SECOND)},
+         "stage order: stage 's0': found after 'zz', which is no stage, expected stages listed earlier"),
+        ({"stages": (replace(FIRST, rect=Rect(0, 0, 2, 0)), SECOND)},
+         "rectangles: stage 's0': found 2 x 0 PEs from (0, 0), expected inside 4 x 4 PEs"),
+        ({"stages": (replace(FIRST, rect=Rect(0, 0, 2, 2, 1, 1)), SECOND)},
+         "rectangles: stage 's0': found lanes 1 to 1, expected 1 lanes"),
+        ({"stages": (replace(FIRST, rect=Rect(0, 0, 4, 4)), replace(SECOND, rect=Rect(3, 3, 1, 1))),
+          "machine": replace(MACHINE, fabric=Fabric("mesh", 4, 4, dead=frozenset({(3, 3)})))},
+         "rectangles: stage 's0': found 4 x 4 PEs from (0, 0) with dead PE (3, 3), expected working PEs only"),
+    ],
+)  # fmt: skip
+def test_plain_facts(changes: dict[str, object], words: str) -> None:
+    assert found(replace(LEGAL, **changes))[0] == words  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "words"),
+    [
+        (buffer(0, operand=2), "buffers: stage 's0', buffer 0 (operand 2, 'lmm'): found operand 2, expected -1 to 1"),
+        (buffer(0, operand=-2), "buffers: stage 's0', buffer 0 (operand -2, 'lmm'): found operand -2, "
+         "expected -1 to 1"),
+        (buffer(0, memory="l2"), "buffers: stage 's0', buffer 0 (operand 0, 'l2'): found memory 'l2', "
+         "expected dram, lmm"),
+        (buffer(0, depth=6), "buffers: stage 's0', buffer 0 (operand 0, 'lmm'): found depth 6, expected 0 to 5"),
+        (buffer(0, depth=-1), "buffers: stage 's0', buffer 0 (operand 0, 'lmm'): found depth -1, expected 0 to 5"),
+        (buffer(0, address=-1), "buffers: stage 's0', buffer 0 (operand 0, 'lmm'): found 1 copies at -1, "
+         "expected a place in memory"),
+        (buffer(0, copies=2), "overlap: stage 's0', buffer 1 (operand 1, 'lmm'): found starts at byte 16, "
+         "expected at least 32, where buffer 0 ends"),
+        (replace(buffer(0, memory="dram"), homes=(("a", "lmm"),)),
+         "chains: stage 's0', buffer 0 (operand 0, 'dram'): found fed from 'lmm', further in, "
+         "expected memories from outside to inside"),
+        (replace(buffer(1, depth=0, bytes=32, address=100, resident=True)),
+         "residents: stage 's0', buffer 1 (operand 1, 'lmm'): found schedule 'sequence', "
+         "expected a pipeline: PEs of its own"),
+        (replace(buffer(1, resident=True), schedule="pipeline"),
+         "residents: stage 's0', buffer 1 (operand 1, 'lmm'): found refilled by tile loop 1, expected filled once"),
+        (replace(buffer(0, depth=0, bytes=48, address=100, resident=True), schedule="pipeline"),
+         "residents: stage 's0', buffer 0 (operand 0, 'lmm'): found 'a' stays between inferences, "
+         "expected only weights and constants"),
+        (tile(3, loop="q"), "tile loops: stage 's0', tile loop 3 ('q'): found a loop that the operator lacks, "
+         "expected m, n, k"),
+        (tile(0, step=0), "tile loops: stage 's0', tile loop 0 ('m'): found step 0, expected a step from 1 to inf"),
+    ],
+)  # fmt: skip
+def test_buffers_have_a_place_and_loops_a_meaning(mapping: Mapping, words: str) -> None:
+    assert found(mapping)[0] == words
+
+
+def test_a_weight_may_stay_where_a_pipeline_keeps_its_pes() -> None:
+    assert found(replace(buffer(1, depth=0, bytes=32, address=100, resident=True), schedule="pipeline")) == []
+
+
+def test_stages_that_run_at_once_share_what_the_fabric_has_once() -> None:
+    shared = replace(MACHINE, memories=(MACHINE.memories[0], replace(MACHINE.memories[1], at="fabric")))
+    held = Buffer(0, "lmm", 0, 24, 95)
+    both = (FIRST, replace(SECOND, buffers=(held,)))
+    assert found(replace(LEGAL, machine=shared, stages=both)) == []
+    assert found(replace(LEGAL, machine=shared, stages=both, schedule="pipeline")) == [
+        "overlap: memory 'lmm', stage 's1': found a buffer from byte 95, "
+        "expected at least 96, where stage 's0', running beside it, ends"
+    ]
+    apart = (FIRST, replace(SECOND, buffers=(replace(held, address=96),)))
+    assert found(replace(LEGAL, machine=shared, stages=apart, schedule="pipeline")) == []
+    own = replace(shared, memories=(shared.memories[0], replace(shared.memories[1], instances=2)))
+    assert found(replace(LEGAL, machine=own, stages=both, schedule="pipeline")) == []
+
+
+def test_the_position_of_an_extreme_is_not_split_over_pes() -> None:
+    op = Op("best", "ArgMax", (Loop("i", 3), Loop("j", 4)), (Access("x", (loop("i"), loop("j"))),),
+            Access("y", (loop("i"),)), Arg(0), Combiner("argmax", "int64", over="j"))  # fmt: skip
+    tensors = (Tensor("x", (3, 4), "float32", "input"), Tensor("y", (3,), "int64"))
+    for axis, words in ((None, []), ("row", ["combination: stage 's', tile loop 1 ('j'): found argmax split over PEs, "
+                                             "expected a temporal loop"])):  # fmt: skip
+        stage = Stage("s", "best", (TileLoop("i", 1, 3), TileLoop("j", 1, 4, axis)), (), Rect(0, 0, 1, 1))
+        mapping = Mapping("toy", MACHINE, Graph("g", tensors, (op,), ("x",), ("y",)), (Axis("row", 4),), (stage,))
+        assert found(mapping) == words

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from mapper.check_kernel import check_kernel
-from mapper.check_rows import check_rows
+from mapper.check_rows import check_rows, rows_used
 from mapper.ir import Op
 from mapper.mapping import Mapping, Rect, Route, Stage
 from mapper.placement import KernelMapping
@@ -70,14 +70,23 @@ def _meet(a: Rect, b: Rect) -> bool:
 
 
 def bodies(mapping: Mapping) -> Iterator[Violation]:
-    """Stages point at bodies that exist, and each body is legal on this fabric."""
+    """Stages point at bodies that exist and fit their rectangles, and each body is legal on this fabric."""
     for stage in mapping.stages:
         for role, body in (("body", stage.body), ("tail", stage.tail)):
             if body is not None and not 0 <= body < len(mapping.bodies):
                 yield Violation("bodies", f"stage {stage.name!r}", f"{role} {body}", f"0 to {len(mapping.bodies) - 1}")
+            elif body is not None and not _fits(mapping, mapping.bodies[body], stage.rect):
+                yield Violation(
+                    "bodies", f"stage {stage.name!r}", f"{role} {body}", f"one that fits {_words(stage.rect)}"
+                )
     for number, body_ in enumerate(mapping.bodies):
         for v in _judge(mapping, body_):
             yield Violation(v.rule, f"body {number}, {v.subject}", v.found, v.expected)
+
+
+def _fits(mapping: Mapping, body: KernelMapping, rect: Rect) -> bool:
+    """Is the rectangle as high as the body? On grids `displaced.py` asks more: its very PEs."""
+    return mapping.machine.fabric.topology != "line" or rows_used(body) <= rect.height
 
 
 def _judge(mapping: Mapping, body: KernelMapping) -> tuple[Violation, ...]:
@@ -236,7 +245,7 @@ def _colours(mapping: Mapping) -> Iterator[Violation]:
 
 
 def time(mapping: Mapping, stage: Stage, op: Op, moved: tuple[MemoryCount, ...]) -> Iterator[Violation]:
-    """A stage takes II cycles per iteration of its body, and no memory delivers faster than its bandwidth."""
+    """A stage takes II cycles per run of its body and of its tail, and no memory delivers faster than its bandwidth."""
     subject = f"stage {stage.name!r}"
     busy: dict[str, int] = defaultdict(int)
     for phase in stage.phases:
@@ -246,7 +255,8 @@ def time(mapping: Mapping, stage: Stage, op: Op, moved: tuple[MemoryCount, ...])
             )
         busy[phase.resource] += phase.cycles * phase.times
     if stage.body is not None:
-        least = mapping.bodies[stage.body].ii * iterations(stage, op, frozenset(op.extents))
+        runs = ((stage.body, frozenset(op.extents)), (stage.tail, op.output_loops))
+        least = sum(mapping.bodies[body].ii * iterations(stage, op, loops) for body, loops in runs if body is not None)
         working = {phase.resource for phase in stage.phases if phase.name.lower() == "exec"} or busy.keys()
         longest = max((busy[resource] for resource in working), default=0)
         if longest < least:

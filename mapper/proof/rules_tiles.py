@@ -52,14 +52,12 @@ def _axes(mapping: Mapping, stage: Stage) -> Iterator[Violation]:
 
 
 def combination(stage: Stage, op: Op) -> Iterator[Violation]:
-    """Only iterations that a combiner merges may write one element; index pairs are not merged between PEs."""
+    """Index pairs are not merged between PEs. (That only a combiner merges is a rule of graphs.)"""
+    if op.combiner is None or not op.combiner.kind.startswith("arg"):
+        return
     for at, tile in enumerate(stage.loops):
-        if tile.loop in op.output_loops or tile.trips <= 1:
-            continue
-        where = f"stage {stage.name!r}, tile loop {at} ({tile.loop!r})"
-        if op.combiner is None:
-            yield Violation("combination", where, "a reducing loop of an operator without combiner", "no such loop")
-        elif op.combiner.kind.startswith("arg") and tile.axis is not None:
+        if tile.loop not in op.output_loops and tile.trips > 1 and tile.axis is not None:
+            where = f"stage {stage.name!r}, tile loop {at} ({tile.loop!r})"
             yield Violation("combination", where, f"{op.combiner.kind} split over PEs", "a temporal loop")
 
 
