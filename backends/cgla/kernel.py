@@ -218,7 +218,7 @@ def _refuted_again(search: Search) -> bool:
     spans = whole_spans(search.body, search.bounds, rows, search.fixed_rows)
     wall = None if search.deadline is None else search.deadline - time.monotonic()
     limits = Limits(EFFORT_UNITS["max"], WORKERS, search.request.seed + 7919, wall, presolve=False)
-    model = RowModel(search.body, rows, spans, orbits=search.orbits)
+    model = RowModel(search.body, rows, spans, dominance=search.dominance)
     return _agreed(ask(model, limits).status, rows, search.body.dfg.name)
 
 

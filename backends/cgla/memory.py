@@ -18,11 +18,13 @@ from .order import RowOrder
 from .rules import COLUMNS, HALF, QUARTER, WHOLE
 
 
-def limit_columns(order: RowOrder) -> None:
-    """Per row: the columns that the descriptors take, split losses included, sum to at most 4."""
+def limit_columns(order: RowOrder, merged: Sequence[Sequence[int]] = ()) -> None:
+    """Per row: the columns that the descriptors take, split losses included, sum to at most 4. Each of the `merged`
+    sets of loads counts as if all its loads could share units."""
     per_row: list[list[Expression]] = [[] for _ in range(order.rows)]
     stored = order.body.stored_regions
-    loads = [i for i in order.body.memory_nodes if order.body.memory(i).region not in stored]
+    apart = {i for nodes in merged for i in nodes}
+    loads = [i for i in order.body.memory_nodes if order.body.memory(i).region not in stored and i not in apart]
     by_descriptor: dict[int, list[int]] = defaultdict(list)
     for i in loads:
         by_descriptor[order.body.memory(i).descriptor].append(i)
@@ -30,6 +32,10 @@ def limit_columns(order: RowOrder) -> None:
         _loaded_columns(order, nodes, per_row)
     for region in stored:
         _stored_columns(order, region, per_row)
+    for alike in merged:
+        for row, here in enumerate(order.in_row(alike)):
+            if here:
+                per_row[row].append(_units(order, here, row))
     for terms in per_row:
         if terms:
             order.model.add(sum(terms) <= COLUMNS)

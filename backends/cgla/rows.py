@@ -10,8 +10,8 @@ any free one. So the model decides
 
 for a fixed number of rows. With at[i, r] = below[i, r] - below[i, r - 1], every constraint is one method of
 :class:`RowModel`, with its inequality in the docstring. All of them hold for every legal placement (rules 1-16, and
-17 where the share is enforced), so an infeasible model is a proof; `orbits` puts symmetric nodes in order, which
-loses no placement up to renaming. A feasible plan may still fail in :mod:`.columns` or :mod:`.registers`: transit
+17 where the share is enforced), so an infeasible model is a proof; `dominance` puts like parts in order, which
+loses no row count (:mod:`.dominance`). A feasible plan may still fail in :mod:`.columns` or :mod:`.registers`: transit
 blocks, shared selector indices and address compatibility are only counted here.
 
 A node's span (first, last row) is part of the question: a window search fixes most nodes (first = last), whose
@@ -27,11 +27,13 @@ from typing import Literal
 
 from mapper.solver import Expression, Limits, Solution, solve
 
+from .dominance import NO_ORDER, Dominance
 from .memory import limit_columns
 from .order import RowOrder, Spans
 from .rules import COLUMNS, REGISTERS, ROWS, Body, Read
 
 Objective = Literal["none", "hops", "early", "late", "excess"]
+BLOCKED_ALONE, BLOCKED_BESIDE_LOAD = 3, 2  # registers that a store from a register takes from passing values
 EXCESS_PRICE = 40  # of a register too many, in live values
 _Difference = tuple[Expression, Expression, Expression]  # produced, used, slack
 
@@ -56,11 +58,12 @@ class RowModel(RowOrder):
         *,
         objective: Objective = "none",
         nogoods: Iterable[frozenset[int]] = (),
-        orbits: Iterable[Sequence[int]] = (),
+        dominance: Dominance = NO_ORDER,
     ) -> None:
         super().__init__(body, rows, spans)
         if self.trivially_infeasible:
             return
+        self.loose = dominance.loose
         self.excess: list[Expression] | None = [] if objective == "excess" else None
         self.fold = {e: self.model.flag(f"fold{e}") for e in body.store_of if self._is_open(e)}
         self.direct = self._direct_variables()
@@ -69,13 +72,13 @@ class RowModel(RowOrder):
         self._one_direct_store()
         self._exe_and_cex_slots()
         self._cumulative_slots()
-        limit_columns(self)
+        limit_columns(self, dominance.merged)
         live = self._live_values()
         self._registers(live)
         for nogood in nogoods:
             self._forbid(nogood)
-        for base, *images in orbits:
-            self._order_images(base, images)
+        for upper, lower in dominance.order:
+            self._keep_order(upper, lower)
         self._set_objective(objective, live)
 
     def _set_objective(self, objective: Objective, live: Mapping[int, Sequence[Expression]]) -> None:
@@ -105,6 +108,9 @@ class RowModel(RowOrder):
                 continue
             found[s] = 0
             if self.body.kind(data) == "exe" and self.body.is_data_only(data, s):
+                if s in self.loose:
+                    found[s] = 1
+                    continue
                 found[s] = direct = self.model.flag(f"direct{s}")
                 for row in range(self.first(s), self.last(s) + 1):
                     self.model.add(self.below(s, row) <= self.below(data, row - 1) + direct)
@@ -232,10 +238,11 @@ class RowModel(RowOrder):
         return live
 
     def _registers(self, live: Mapping[int, Sequence[Expression]]) -> None:
-        """Per row: live values + distinct host constants read from it <= 16; live values + 2 x register stores <= 16.
+        """Per row: live values + distinct host constants read from it <= 16; live values + 3 x register stores <= 16.
 
-        A store from a register blocks the four transit paths of its unit, of which at most the homes of one
-        exe and one load stay in use. Row -1 is row 63, where the loop counters' constants sit too.
+        A store from a register blocks the four transit paths of its unit, of which at most the home of one exe stays
+        in use, and of one load if the store's region has any (then 2 x). Row -1 is row 63, where the loop counters'
+        constants sit too.
         """
         hosts = self._host_constants()
         blocked = self._register_stores()
@@ -246,7 +253,7 @@ class RowModel(RowOrder):
                 constants += self._constants_of_row_0(hosts)
             self._add_limit(values + constants, REGISTERS)
             if blocked.get(row):
-                self._add_limit(values + [2 * term for term in blocked[row]], REGISTERS)
+                self._add_limit(values + blocked[row], REGISTERS)
         self._add_limit(self._constants_of_row_0(hosts), REGISTERS)
 
     def _add_limit(self, terms: Sequence[Expression], limit: int) -> None:
@@ -300,30 +307,33 @@ class RowModel(RowOrder):
         return held
 
     def _register_stores(self) -> dict[int, list[Expression]]:
-        """blocked[s, r] >= at[s, r] - direct[s]."""
+        """blocked[s, r] >= at[s, r] - direct[s], each times the registers that it costs."""
         found: dict[int, list[Expression]] = defaultdict(list)
         for s, direct in self.direct.items():
-            for row in range(self.first(s), self.last(s) + 1):
+            cost = BLOCKED_BESIDE_LOAD if self._may_meet_load(s) else BLOCKED_ALONE
+            for row in range(self.first(s), self.last(s) + 1) if s not in self.loose else ():
                 if isinstance(direct, int):
-                    found[row].append(self.at(s, row))
+                    found[row].append(cost * self.at(s, row))
                 else:
                     blocked = self.model.flag()
                     self.model.add(blocked >= self.at(s, row) - direct)
-                    found[row].append(blocked)
+                    found[row].append(cost * blocked)
         return found
+
+    def _may_meet_load(self, store: int) -> bool:
+        """Rule 13: the unit of a store can hold a load of its region only."""
+        region = self.body.memory(store).region
+        return any(self.body.kind(i) == "load" and self.body.memory(i).region == region for i in self.body.memory_nodes)
 
     def _forbid(self, nodes: frozenset[int]) -> None:
         """A set of nodes that no row can hold together: per row, sum of at <= n - 1."""
         for row in range(max(self.first(i) for i in nodes), min(self.last(i) for i in nodes) + 1):
             self.model.add(sum(self.at(i, row) for i in nodes) <= len(nodes) - 1)
 
-    def _order_images(self, base: int, images: Sequence[int]) -> None:
-        """No image of the base in a lower row: below[image, r] <= below[base, r]."""
-        for image in images:
-            for row in range(self.rows):
-                earlier, later = self.below(base, row), self.below(image, row)
-                if not (isinstance(earlier, int) and isinstance(later, int)):
-                    self.model.add(later <= earlier)
+    def _keep_order(self, upper: int, lower: int) -> None:
+        """below[lower, r] <= below[upper, r], in the rows where that says something."""
+        for row in range(self.first(lower), self.last(upper)):
+            self.model.add(self.below(lower, row) <= self.below(upper, row))
 
     # ---- solving
 

@@ -17,22 +17,24 @@ from mapper.request import Incumbent, Watcher, unwatched
 from mapper.solver import Limits
 
 from .bounds import Bounds
+from .dominance import NO_ORDER, Dominance, dominance
 from .order import Spans
 from .realise import Conflict, Realised, Realiser
 from .registers import count_hops
 from .rows import RowModel, RowPlan
 from .rules import ROWS, Body
-from .symmetry import orbits
 from .windows import Answer, Window, ask
 
 Effort = Literal["fast", "default", "max"]
-Engine = Literal["portfolio", "linear", "more linear"]
-EFFORT_UNITS = {"fast": 3.0, "default": 37.0, "max": 160.0}
+Engine = Literal["portfolio", "clauses", "linear", "more linear"]
+EFFORT_UNITS = {"fast": 3.0, "default": 42.0, "max": 160.0}
 CALL_COST = 0.05  # effort charged for building a model, so that many tiny searches end too
 WORKERS = 8  # subsolvers of the portfolio, which take turns on one core
-# One subsolver that leans on the linear relaxation refutes far larger models than the portfolio, and finds less.
+# One subsolver that learns clauses alone settles whole models whose like parts are in order several times faster than
+# the others; one that leans on the linear relaxation refutes large models that have none.
 ENGINES: Mapping[Engine, tuple[int, tuple[tuple[str, Any], ...]]] = {
     "portfolio": (WORKERS, ()),
+    "clauses": (1, (("linearization_level", 0),)),
     "linear": (1, ()),
     "more linear": (1, (("linearization_level", 2),)),
 }
@@ -77,9 +79,19 @@ class Search:
         return self.best.plan.rows
 
     @cached_property
-    def orbits(self) -> tuple[tuple[int, ...], ...]:
-        """Symmetric nodes, for whole models; none are left where positions are kept."""
-        return () if self.fixed_rows else orbits(self.body)
+    def dominance(self) -> Dominance:
+        """The order of like parts; none is asked for where positions are kept."""
+        return NO_ORDER if self.fixed_rows else dominance(self.body, self.bounds)
+
+    @property
+    def relaxes(self) -> bool:
+        """A refutation asks a wider model than the search for a plan does."""
+        return self.ordered != self.dominance
+
+    @cached_property
+    def ordered(self) -> Dominance:
+        """The same without what a refutation may relax."""
+        return Dominance(self.dominance.order)
 
     def limits(self, effort: float, engine: Engine = "portfolio") -> Limits:
         self.calls += 1
@@ -122,18 +134,43 @@ class Search:
     def move(self, move: Callable[..., Answer], window: Window, limits: Limits) -> Answer:
         """A squeezed or polished window of the plan in hand."""
         nogoods, fixed = tuple(self.nogoods), frozenset(self.fixed_rows)
-        answer: Answer = move(self.body, self.bounds, self.best.plan, window, limits, nogoods, fixed)
+        order = self.ordered.kept_by(self.best.plan.row_of)
+        answer: Answer = move(self.body, self.bounds, self.best.plan, window, limits, nogoods, fixed, order)
         self.charge(answer)
         return answer
 
     def whole(self, rows: int, effort: float, engine: Engine) -> Answer:
         """The whole model at `rows` rows; a refutation of the least open count raises the bound."""
-        spans = whole_spans(self.body, self.bounds, rows, self.fixed_rows)
-        answer = ask(RowModel(self.body, rows, spans, orbits=self.orbits), self.limits(effort, engine))
-        self.charge(answer)
+        answer = self._asked(rows, effort, engine, self.dominance)
         if answer.status == "refuted":
-            self.bound = max(self.bound, rows + 1)
-            self.show()
+            self._raise(rows + 1)
+        return answer
+
+    def _raise(self, bound: int) -> None:
+        self.bound = max(self.bound, bound)
+        self.show()
+
+    def attempt(self, rows: int, effort: float, engine: Engine) -> Literal["found", "refuted", "unknown"]:
+        """A legal plan of `rows` rows with like parts in order; one that cannot be realised is a no-good at once. A
+        refutation counts if nothing was forbidden and nothing would have to be relaxed."""
+        until = self.budget - effort
+        while self.budget > max(until, 0.0):
+            known = tuple(self.nogoods)
+            answer = self._asked(rows, self.budget - until, engine, self.ordered, known)
+            if self.accept(answer):
+                return "found"
+            if answer.status == "refuted" and not known and not self.relaxes:
+                self._raise(rows + 1)
+            if len(self.nogoods) == len(known):
+                return "refuted" if answer.status == "refuted" else "unknown"
+        return "unknown"
+
+    def _asked(
+        self, rows: int, effort: float, engine: Engine, order: Dominance, nogoods: tuple[frozenset[int], ...] = ()
+    ) -> Answer:
+        spans = whole_spans(self.body, self.bounds, rows, self.fixed_rows)
+        answer = ask(RowModel(self.body, rows, spans, nogoods=nogoods, dominance=order), self.limits(effort, engine))
+        self.charge(answer)
         return answer
 
 

@@ -1,14 +1,13 @@
-"""Fewer rows: rounds of windows over the plan in hand, then refutations of one row less.
+"""Fewer rows: rounds of windows over the plan in hand, with the whole model at one row less in between.
 
-A round squeezes every roomy window of one height, polishes the whole plan (fewest live values, which is what a squeeze
-most often lacks), squeezes again, and if that gains nothing pushes exe nodes towards one end, so that free slots
-gather, and squeezes once more. The next round has taller windows and more effort for each. A squeeze is a small model
-whatever the kernel's size, and most are settled within hundredths of a unit.
+A round squeezes every roomy window of one height. If that gains nothing, the whole model is asked for one row less
+with like parts in order (:mod:`.dominance`), which settles bodies made of copies. If that ends undecided, the whole
+plan is polished (fewest live values, which is what a squeeze most often lacks) and squeezed again, and then exe nodes
+are pushed towards one end, so that free slots gather, for one more pass. The next round has taller windows, and more
+effort for each and for the whole model. A squeeze is a small model whatever the kernel's size, and most are settled
+within hundredths of a unit.
 
-Whole models come before and after: the portfolio settles small bodies at once. Where the first round that gains nothing
-is one row above the bound, that row is worth half the budget to an engine that leans on the linear relaxation, which
-refutes
-far larger models than the portfolio; else what the rounds leave raises the bound.
+What the rounds leave raises the bound, with an engine that leans on the linear relaxation.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from .search import Engine, Search
 from .windows import Window, polish, roomy, squeeze
 
 FIRST_SLICE = 0.6  # effort of the first whole model
-PROOF_SHARE = 0.5  # of the budget, for refutations: of one row less as soon as rounds stall there, else at the end
-HOP_SHARE = 0.06  # of the budget, kept for hops
+FIRST_SHARE = 0.12  # of the budget, for one row less after the first round that gains nothing; doubled at each one
+BOUND_SHARE, HOP_SHARE = 0.16, 0.06  # of the budget, kept for refutations at the end and for hops
 FIRST_HEIGHT, HEIGHT_STEP, HEIGHT_BACK = 8, 2, 4  # rows of a squeezed window: first, taller each round, after a gain
 FIRST_EFFORT, EFFORT_GROWTH = 0.1, 1.3  # the same for the effort of one squeeze
 POLISHED_HEIGHT = 10
@@ -31,7 +30,7 @@ def shorten(search: Search) -> None:
     """Spends the budget, less a share for hops, until the rows meet the bound."""
     total = search.budget
     _try_whole(search, FIRST_SLICE)
-    _rounds(search, total * PROOF_SHARE)
+    _rounds(search, total, total * (BOUND_SHARE + HOP_SHARE))
     _raise_bound(search, total * HOP_SHARE)
 
 
@@ -41,39 +40,44 @@ def _is_open(search: Search, keep: float) -> bool:
 
 def _try_whole(search: Search, effort: float) -> None:
     """One row shorter at once, as long as that succeeds."""
-    while _is_open(search, 0.0) and search.accept(search.whole(search.rows - 1, effort, "portfolio")):
+    while _is_open(search, 0.0) and search.attempt(search.rows - 1, effort, "clauses") == "found":
         pass
 
 
 # ---- rounds of windows
 
 
-def _rounds(search: Search, keep: float) -> None:
-    height, effort, number, refuted_at = FIRST_HEIGHT, FIRST_EFFORT, 0, 0
-    while _is_open(search, keep):
+def _rounds(search: Search, total: float, keep: float) -> None:
+    height, effort, number, share = FIRST_HEIGHT, FIRST_EFFORT, 0, FIRST_SHARE
+    while _is_open(search, keep) and height < search.rows:
         before = search.rows
-        _round(search, height, effort, keep, "late" if number % 2 else "early")
+        _squeeze_everywhere(search, height, effort, keep)
+        if search.rows == before:
+            _one_row_less(search, share * total, keep)
+        if search.rows == before:
+            _gather_and_squeeze(search, height, effort, keep, "late" if number % 2 else "early")
         if search.rows < before:
             height, effort = max(FIRST_HEIGHT, height - HEIGHT_BACK), max(FIRST_EFFORT, effort / EFFORT_GROWTH**2)
-            continue
-        if search.rows == search.bound + 1 != refuted_at:
-            refuted_at = search.rows
-            search.accept(search.whole(search.rows - 1, keep, "linear"))
-            keep = 0.0
-        height, effort, number = height + HEIGHT_STEP, effort * EFFORT_GROWTH, number + 1
-        if height >= search.rows:
-            return
+        else:
+            height, effort, number, share = height + HEIGHT_STEP, effort * EFFORT_GROWTH, number + 1, share * 2
 
 
-def _round(search: Search, height: int, effort: float, keep: float, gather: Objective) -> None:
-    """Squeeze, polish, squeeze; only if no row is gained, gather free slots at one end and squeeze again."""
+def _one_row_less(search: Search, effort: float, keep: float) -> None:
+    """The whole model at one row less; where no plan keeps the order, a wider model may refute that row count."""
+    if _is_open(search, keep):
+        rows, share = search.rows - 1, min(effort, search.budget - keep)
+        answer = search.attempt(rows, share, "clauses")
+        if answer == "refuted" and search.relaxes and _is_open(search, 0.0):
+            search.whole(rows, search.budget, "clauses")
+
+
+def _gather_and_squeeze(search: Search, height: int, effort: float, keep: float, gather: Objective) -> None:
+    """Polish, squeeze; only if no row is gained, gather free slots at one end and squeeze again."""
     before = search.rows
     for objective in ("hops", gather):
-        _squeeze_everywhere(search, height, effort, keep)
-        if search.rows < before and objective != "hops":
-            return
-        _polish_everywhere(search, min(height, POLISHED_HEIGHT), effort / 2, objective, keep)
-    _squeeze_everywhere(search, height, effort, keep)
+        if search.rows == before:
+            _polish_everywhere(search, min(height, POLISHED_HEIGHT), effort / 2, objective, keep)
+            _squeeze_everywhere(search, height, effort, keep)
 
 
 def _squeeze_everywhere(search: Search, height: int, effort: float, keep: float) -> None:
@@ -85,7 +89,7 @@ def _squeeze_everywhere(search: Search, height: int, effort: float, keep: float)
             window = roomy(search.body, search.best.plan, start, min(height, search.rows - 1))
             if window is None:
                 break
-            if search.accept(search.move(squeeze, window, search.limits(effort))):
+            if search.accept(search.move(squeeze, window, search.limits(effort, "clauses"))):
                 gained = True
             else:
                 start += max(1, height // 3)

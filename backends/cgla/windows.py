@@ -15,6 +15,7 @@ from typing import Literal
 from mapper.solver import Limits
 
 from .bounds import Bounds
+from .dominance import NO_ORDER, Dominance
 from .order import Spans
 from .rows import Objective, RowModel, RowPlan
 from .rules import COLUMNS, Body
@@ -60,10 +61,12 @@ def squeeze(
     limits: Limits,
     nogoods: tuple[frozenset[int], ...] = (),
     fixed: frozenset[int] = frozenset(),
+    order: Dominance = NO_ORDER,
 ) -> Answer:
-    """A plan with one row less, all change inside the window; `fixed` nodes keep their row in any case."""
+    """A plan with one row less, all change inside the window; `fixed` nodes keep their row in any case, and nodes in
+    `order` theirs relative to each other."""
     spans = window_spans(bounds, plan, window, 1, fixed)
-    return ask(RowModel(body, plan.rows - 1, spans, nogoods=nogoods), limits)
+    return ask(RowModel(body, plan.rows - 1, spans, nogoods=nogoods, dominance=order), limits)
 
 
 def polish(
@@ -74,11 +77,12 @@ def polish(
     limits: Limits,
     nogoods: tuple[frozenset[int], ...] = (),
     fixed: frozenset[int] = frozenset(),
+    order: Dominance = NO_ORDER,
     objective: Objective = "hops",
 ) -> Answer:
     """A plan with as many rows that is better by `objective`, all change inside the window."""
     spans = window_spans(bounds, plan, window, 0, fixed)
-    model = RowModel(body, plan.rows, spans, objective=objective, nogoods=nogoods)
+    model = RowModel(body, plan.rows, spans, objective=objective, nogoods=nogoods, dominance=order)
     model.hint(plan)
     return ask(model, limits)
 

@@ -1,8 +1,6 @@
-"""The stages one by one: bounds, interchangeable parts, windows, columns, local-memory groups."""
+"""The stages one by one: bounds, windows, columns, local-memory groups."""
 
-import random
 from collections.abc import Callable
-from itertools import pairwise
 from types import ModuleType
 
 import pytest
@@ -14,9 +12,8 @@ from mapper.backends.cgla.listing import first_plans
 from mapper.backends.cgla.realise import Realised, Realiser
 from mapper.backends.cgla.registers import excess
 from mapper.backends.cgla.repair import Allowance, repaired
-from mapper.backends.cgla.rows import RowModel, RowPlan
+from mapper.backends.cgla.rows import RowPlan
 from mapper.backends.cgla.rules import HALF, QUARTER, WHOLE, Body
-from mapper.backends.cgla.symmetry import orbits
 from mapper.backends.cgla.windows import Window, polish, roomy, squeeze
 from mapper.check_rows import check_rows
 from mapper.dfg import Dfg, Edge, MemoryUse, Node, Region
@@ -56,44 +53,6 @@ def test_bounds_never_exceed_what_was_placed(mapped: Callable[[str], KernelResul
             assert first <= place.cycle <= last
 
 
-def test_equal_chains_are_symmetric_and_a_longer_one_is_not() -> None:
-    assert orbits(chain(3, 4)) == ((1, 4), (4, 7), (7, 10))  # pairs that put all four in order
-    body = chain(3, 4)
-    longer = Dfg("odd", (*body.dfg.nodes, Node(99, "ADD")), (*body.dfg.edges, Edge(3, 99)), loop_levels=2)
-    assert orbits(Body(longer)) == ((4, 7), (7, 10))
-
-
-def test_copies_of_a_stage_are_found(public: Callable[[str], Dfg]) -> None:
-    pairs = orbits(Body(public("inv_x1")))
-    assert len(pairs) == 15  # sixteen equal stages in order
-    assert len({i for pair in pairs for i in pair}) == 16
-
-
-def test_a_swap_inside_each_copy_is_found_beside_the_swap_of_copies() -> None:
-    """Two sums of two equal chains each: the group of order 8 takes three inequalities."""
-    nodes = tuple(Node(i, "ADD") for i in range(9))
-    edges = tuple(Edge(a, b) for a, b in ((0, 1), (0, 2), (0, 3), (0, 4), (1, 5), (2, 5), (3, 6), (4, 6)))
-    body = Body(Dfg("tree", (*nodes[:1], *nodes[1:7]), edges, loop_levels=1))
-    assert sorted(orbits(body)) == [(1, 2), (3, 4), (5, 6)]
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_orbits_lose_no_row_count(seed: int) -> None:
-    """Random bodies with many symmetries fit the same numbers of rows with and without the order."""
-    draw = random.Random(seed)
-    levels = [list(range(4 * level, 4 * level + draw.randint(2, 4))) for level in range(3)]
-    edges = tuple(
-        Edge(a, b) for up, down in pairwise(levels) for b in down for a in draw.sample(up, draw.randint(1, 2))
-    )
-    nodes = tuple(Node(i, "ADD", self_update=True) for level in levels for i in level)
-    body = Body(Dfg("random", nodes, edges, loop_levels=draw.randint(1, 2)))
-    for rows in range(Bounds(body).path_rows - 1, Bounds(body).rows + 2):
-        spans = {i: Bounds(body).span(i, rows) for i in body.ids}
-        _, free = RowModel(body, rows, spans).solve(LIMITS)
-        _, ordered = RowModel(body, rows, spans, orbits=orbits(body)).solve(LIMITS)
-        assert (free is None) == (ordered is None)
-
-
 def test_a_plan_that_holds_too_much_is_repaired() -> None:
     """Eighteen results wait for one late reader each: spread over rows, at most sixteen registers are taken."""
     body = fan(18)
@@ -126,15 +85,6 @@ def test_planted_kernels_take_no_more_rows_than_planted(
     assert check_rows(result.mapping) == ()
     assert result.rows <= rows
     assert result.lmm_share_ok
-
-
-def test_ordering_copies_keeps_feasibility() -> None:
-    for rows, feasible in ((3, False), (4, True)):
-        body = chain(3, 4)
-        spans = {i: Bounds(body).span(i, rows) for i in body.ids}
-        _, free = RowModel(body, rows, spans).solve(LIMITS)
-        _, ordered = RowModel(body, rows, spans, orbits=orbits(body)).solve(LIMITS)
-        assert (free is not None) == (ordered is not None) == feasible
 
 
 def spread(body: Body) -> RowPlan:
