@@ -121,9 +121,10 @@ def least_rows(body: Body, order: Dominance, most: int = 20) -> int:
 
 
 def copies(draw: random.Random) -> Body:
-    """Two or three copies, the last one not always whole, of a part of two to five operations and loads, then sums in a chain, sums in a tree, or
-    stores."""
-    part = [(draw.random() < 0.4, draw.sample(range(j), min(j, draw.randint(0, 2)))) for j in range(draw.randint(2, 5))]
+    """Two or three copies, the last not always whole, of a part of two to five operations and loads, then sums in a
+    chain or a tree, or stores."""
+    size = draw.randint(2, 5)
+    part = [(draw.random() < 0.4, draw.sample(range(j), min(j, draw.randint(0, 2)))) for j in range(size)]
     own_regions, end = draw.random() < 0.5, draw.choice(("chain", "tree", "store"))
     nodes, edges, last = [Node(0, "ADD", self_update=True), Node(1, "ADD")], [Edge(0, 1)], []
 
