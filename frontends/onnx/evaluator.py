@@ -10,14 +10,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, helper
+from onnx import GraphProto, ModelProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from .corrections import corrections, is_coerced
-from .node import Array
+from .node import Array, subgraphs
 
-__all__ = ["NoReference", "evaluate_model"]
+__all__ = ["NoReference", "evaluate_model", "fix_draws"]
 
+_DRAWING = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 _EVALUATED = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training")
 
 
@@ -25,10 +26,20 @@ class NoReference(Exception):
     """No independent implementation at hand runs the model; the text says why."""
 
 
+def fix_draws(graph: GraphProto) -> None:
+    """Operators that draw values and name no seed get one, so that whoever evaluates them draws the same."""
+    graphs = [graph]
+    while graphs:
+        for node in graphs.pop().node:
+            graphs += subgraphs(node)
+            if node.op_type in _DRAWING and not any(a.name == "seed" for a in node.attribute):
+                node.attribute.append(helper.make_attribute("seed", 1.0))
+
+
 def evaluate_model(model: ModelProto, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], str]:
     """Outputs of `model` by name, and who computed them. Raises NoReference where neither evaluator runs it.
 
-    An older softmax that leaves its axis out gets it written into `model`.
+    An older softmax that leaves its axis out gets it written into `model`, and draws get a seed.
     """
     own = {f.domain for f in model.functions}
     foreign = sorted({n.domain for n in model.graph.node} - own - set(_EVALUATED))
@@ -42,6 +53,7 @@ def evaluate_model(model: ModelProto, inputs: Mapping[str, Array]) -> tuple[dict
 
 def _by_evaluator(model: ModelProto, inputs: Mapping[str, Array]) -> dict[str, Array]:
     replaced = corrections(model)
+    fix_draws(model.graph)
     for node in model.graph.node:
         if is_coerced(model, node.op_type) and not node.attribute:
             node.attribute.append(helper.make_attribute("axis", 1))

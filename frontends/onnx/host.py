@@ -11,6 +11,7 @@ from onnx.reference import ReferenceEvaluator
 from mapper.ir import Opaque
 
 from .corrections import corrections
+from .evaluator import fix_draws
 from .node import Array
 
 __all__ = ["run_opaque"]
@@ -20,6 +21,7 @@ def run_opaque(op: Opaque, values: Sequence[Array]) -> list[Array]:
     """The outputs of `op` (its payload is the encoded node) for the values of its inputs."""
     model = ModelProto.FromString(op.payload)
     graph = model.graph
+    fix_draws(graph)
     present = [name for name in graph.node[0].input if name]
     for name in present:
         graph.input.add(name=name)

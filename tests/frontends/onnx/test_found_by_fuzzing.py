@@ -13,6 +13,10 @@ CASES = {
         {"x": (4, 3, 1)}, ["y"], {"w": np.ones((9, 1, 2), np.float32)},
     ),
     "a product without rows": model([node("MatMul", ["x", "v"])], {"x": (2, 0), "v": (0, 3)}, ["y"]),
+    "a draw without a seed": model(
+        [node("RandomNormal", [], ["r"], shape=[2, 3]), node("RandomUniformLike", "x", "b"),
+         node("Add", "xr", "s"), node("Mul", "sb")], {"x": (2, 3)}, ["y"],
+    ),
 }  # fmt: skip
 
 
