@@ -9,7 +9,8 @@ which the compiler has checked:
     slow/mean      cycles of the slowest stage / mean of all stages
     bytes x hops   sum over tensors and readers of bytes x Manhattan distance of the two rectangles' centres (to the
                    west edge for what comes in, to the east edge for what leaves), and how often that is the bound: the
-                   same with every pair side by side, its rectangles as large as they are
+                   same with every pair side by side, its rectangles as large as they are, or what flows from the west
+                   edge to the east edge times the columns between, if that is more
     routes         bytes x links of the routes as they are laid
     off-wafer      bytes over the wafer's edge per inference, and how often they are the provable least
     hottest link   words over the busiest link per inference / cycles of the slowest stage
@@ -27,6 +28,8 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+
+import networkx as nx
 
 import mapper
 from mapper.boundaries import inside_of, provable_bytes
@@ -99,9 +102,10 @@ def measured(model: str, machine: str, effort: Effort) -> Row:
 
 
 def hop_bytes(mapping: Mapping) -> tuple[float, float]:
-    """Bytes x distance of centres over all routes and readers; and with every pair of rectangles side by side."""
+    """Bytes x distance of centres over all routes and readers; and its bound."""
     rects = {stage.name: stage.rect for stage in mapping.stages}
     total = least = 0.0
+    wires = nx.Graph()
     for route in mapping.routes:
         for target in (route.target, *route.also):
             ends = [rects[name] for name in (route.source, target) if name]
@@ -113,7 +117,12 @@ def hop_bytes(mapping: Mapping) -> tuple[float, float]:
                 west = only.column + only.width / 2
                 total += route.bytes * (mapping.machine.fabric.columns - west if route.source else west)
                 least += route.bytes * min(only.height, only.width) / 2
-    return total, least
+            pair = (route.source or "west edge", target or "east edge")
+            before = wires.get_edge_data(*pair, {"capacity": 0})["capacity"]
+            wires.add_edge(*pair, capacity=before + route.bytes)
+    edges = "west edge" in wires and "east edge" in wires
+    through = nx.maximum_flow_value(wires, "west edge", "east edge") if edges else 0
+    return total, max(least, through * float(mapping.machine.fabric.columns))
 
 
 def _apart(a: Rect, b: Rect) -> float:

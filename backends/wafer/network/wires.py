@@ -1,10 +1,13 @@
 """What a placement is judged by: bytes x Manhattan distance between the centres of rectangles, and its least value.
 
     cost   sum over tensors and readers of bytes x (|dx| + |dy|)        between centres; to the west or east edge |dx|
-    bound  the same with every pair of rectangles, as large as they are, side by side and aligned:
-           min((w_a + w_b) / 2, (h_a + h_b) / 2); at the edge min(w, h) / 2
+    bound  the larger of two:
+           pairs    every pair of rectangles, as large as they are, side by side and aligned:
+                    min((w_a + w_b) / 2, (h_a + h_b) / 2); at the edge min(w, h) / 2
+           through  what flows from the west edge to the east edge crosses the whole mesh, wherever stages stand:
+                    mesh width x the largest flow from edge to edge through the wires
 
-The bound looks at each pair alone, so no placement of these rectangles is below it.
+The first looks at each pair alone, the second at columns alone, so no placement of these rectangles is below either.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +24,8 @@ from .packing import Box
 from .table import Ints
 
 __all__ = ["Wires", "wires_of"]
+
+WEST, EAST = -1, -2  # the edges, beside the numbers of the stages
 
 Weights = npt.NDArray[np.float64]
 
@@ -55,12 +61,24 @@ class Wires:
 
     def least(self, boxes: Sequence[Box]) -> float:
         """The bound for boxes of these sizes."""
-        width = np.array([box.width for box in boxes])
-        height = np.array([box.height for box in boxes])
-        pair = np.minimum(width[self.a] + width[self.b], height[self.a] + height[self.b])
+        width, height = np.array([(box.width, box.height) for box in boxes]).T
         short = np.minimum(width, height)
+        pair = np.minimum(width[self.a] + width[self.b], height[self.a] + height[self.b])
         edge = self.entering_bytes @ short[self.entering] + self.leaving_bytes @ short[self.leaving]
-        return float(self.bytes @ pair + edge) / 2
+        pairs = float(self.bytes @ pair + edge) / 2
+        most = min(self.entering_bytes.sum(), self.leaving_bytes.sum()) * self.mesh_width
+        return pairs if most <= pairs else max(pairs, self.through() * self.mesh_width)
+
+    def through(self) -> float:
+        """Bytes of the largest flow from the west edge to the east edge; wires carry as much either way."""
+        flow = nx.DiGraph()
+        both = [*zip(self.a, self.b, self.bytes, strict=True), *zip(self.b, self.a, self.bytes, strict=True)]
+        into = ((WEST, stage, size) for stage, size in zip(self.entering, self.entering_bytes, strict=True))
+        out = ((stage, EAST, size) for stage, size in zip(self.leaving, self.leaving_bytes, strict=True))
+        for source, target, size in (*both, *into, *out):
+            before = flow.get_edge_data(int(source), int(target), {"capacity": 0})["capacity"]
+            flow.add_edge(int(source), int(target), capacity=before + int(size))
+        return float(nx.maximum_flow_value(flow, WEST, EAST))
 
     def partners(self, stages: int) -> list[list[int]]:
         """Per stage those that it shares a tensor with."""
@@ -72,7 +90,7 @@ class Wires:
         for a, b, size in zip(self.a.tolist(), self.b.tolist(), self.bytes.tolist(), strict=True):
             found[a].append((b, size))
             found[b].append((a, size))
-        for edge, ends, sizes in ((-1, self.entering, self.entering_bytes), (-2, self.leaving, self.leaving_bytes)):
+        for edge, ends, sizes in ((WEST, self.entering, self.entering_bytes), (EAST, self.leaving, self.leaving_bytes)):
             for stage, size in zip(ends.tolist(), sizes.tolist(), strict=True):
                 found[stage].append((edge, size))
         return found

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from itertools import combinations, pairwise
+from random import Random
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from mapper.backends.wafer.network.arrange import rearranged
 from mapper.backends.wafer.network.floorplan import pack
 from mapper.backends.wafer.network.flow import Edge, Flow
 from mapper.backends.wafer.network.latency import latency_cycles
-from mapper.backends.wafer.network.packing import Box, Floor
+from mapper.backends.wafer.network.packing import Box, Floor, Packing
 from mapper.backends.wafer.network.paths import between, box_distance
 from mapper.backends.wafer.network.program import Cuts
 from mapper.backends.wafer.network.refine import Effort, tightened
@@ -21,7 +22,8 @@ from mapper.backends.wafer.network.registers import block_of
 from mapper.backends.wafer.network.routing import Bundle, Mesh, route_all
 from mapper.backends.wafer.network.slide import slid
 from mapper.backends.wafer.network.table import FAR, Cores, table_of
-from mapper.backends.wafer.network.wires import wires_of
+from mapper.backends.wafer.network.turn import turned
+from mapper.backends.wafer.network.wires import Wires, wires_of
 from mapper.backends.wafer.network.work import slice_words, split_loops, work_of
 from mapper.index import loop
 from mapper.ir import Access, Combiner, Graph, Loop, Op, Tensor
@@ -134,6 +136,55 @@ def test_annealing_brings_partners_together() -> None:
     wires = wires_of([Edge("t", 0, (7,), (100,)), Edge("u", 1, (6,), (100,))], 20)
     found = rearranged(packing, wires, 2000, 0)
     assert found is not None and wires.of(found.boxes) == wires.least(found.boxes) == 1000 < wires.of(packing.boxes)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=2, max_size=10),
+       st.sets(st.tuples(st.integers(0, 23), st.integers(0, 19)), max_size=3), st.randoms())  # fmt: skip
+def test_turned_shelves_stay_where_they_are_and_wires_get_no_longer(
+    sizes: list[tuple[int, int]], dead: set[tuple[int, int]], random: Random
+) -> None:
+    curves = [np.array([h if w >= width else FAR for w in range(21)]) for h, width in sizes]
+    packing = pack(curves, Floor(24, 20, frozenset(dead)))
+    if packing is None:
+        return
+    ends = [sorted(random.sample(range(len(sizes)), 2)) for _ in sizes]
+    wires = wires_of([Edge(f"t{n}", a, (b,), (n + 1,)) for n, (a, b) in enumerate(ends)], 20)
+    found = turned(packing, wires)
+    assert _exact_length(found, wires) <= _exact_length(packing, wires)
+    shelves = [[{stage for stack in shelf for stage in stack} for shelf in c] for c in packing.columns]
+    assert [[{stage for stack in shelf for stage in stack} for shelf in c] for c in found.columns] == shelves
+    cores = [(r, c) for b in found.boxes for r in range(b.row, b.row + b.height)
+             for c in range(b.column, b.column + b.width)]  # fmt: skip
+    assert len(cores) == len(set(cores)) and not dead & set(cores)
+
+
+def _exact_length(packing: Packing, wires: Wires) -> float:
+    """Bytes x distance before stacks share what a shelf leaves."""
+    x, y = np.zeros(len(packing.curves), np.int64), np.zeros(len(packing.curves), np.int64)
+    for number, column in enumerate(packing.columns):
+        shelves = [packing.shelf(stacks) for stacks in column]
+        for shelf, row in zip(shelves, packing.rows(number, [s.tall for s in shelves])[0], strict=True):
+            x[shelf.stages], y[shelf.stages] = shelf.x + 2 * number * packing.wide, shelf.y + 2 * row
+    return wires.cost(x, y)
+
+
+def test_a_snake_of_two_shelves_turns_the_second() -> None:
+    quarter = np.array([FAR if w < 5 else 5 for w in range(21)])
+    packing = pack([quarter] * 8, Floor(10, 20), (1,))
+    assert packing is not None
+    wires = wires_of([Edge(f"t{n}", n, (n + 1,), (1,)) for n in range(7)], 20)
+    assert wires.of(packing.boxes) == 3 * 5 + (15 + 5) + 3 * 5
+    assert wires.of(turned(packing, wires).boxes) == 7 * 5
+
+
+def test_what_flows_from_edge_to_edge_crosses_the_mesh() -> None:
+    boxes = [Box(0, 0, 2, 2), Box(0, 50, 2, 2), Box(0, 98, 2, 2)]
+    chain = [Edge("in", None, (0,), (30,)), Edge("a", 0, (1,), (20,)), Edge("b", 1, (2,), (25,))]
+    wires = wires_of([*chain, Edge("out", 2, (None,), (40,))], 100)
+    assert wires.through() == 20
+    assert wires.least(boxes) == 20 * 100 <= wires.of(boxes)
+    assert wires_of(chain, 100).least(boxes) == 20 * 2 + 25 * 2 + 30 * 1  # nothing leaves: pairs alone
 
 
 def test_a_rectangle_slides_to_its_partner_inside_its_room() -> None:
