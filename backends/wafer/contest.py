@@ -5,7 +5,8 @@
 2. Where adapters cost, strips again with kernels held to common protocols (:mod:`.protocols`).
 3. *Annealing* over slicing trees (:mod:`.slicing`) from the most promising strips, the target free to move a little.
 4. *Compaction* (:mod:`.compaction`) of the best few: rectangles slide to where the wires are shortest.
-5. *Neighbourhoods* (:mod:`.neighbourhoods`) of the best one: parts of it are opened again and solved exactly.
+5. Where adapters cost, *exchange* (:mod:`.exchange`) of arguments along stretches of the network, everything sliding.
+6. *Neighbourhoods* (:mod:`.neighbourhoods`) of the best one: parts of it are opened again and solved exactly.
 
 Every placement is sized again in its boxes and scored in exact numbers; the best one is the answer. All effort is
 counted, never timed: the same graph and request give the same bytes.
@@ -26,6 +27,7 @@ from mapper.solver import Outcome
 from .adapters import agree
 from .bounds import Bounds, Shortage, area_at, contest_bounds, shortage, slowest_time
 from .compaction import compact
+from .exchange import exchanged
 from .kernels import Arguments
 from .neighbourhoods import reopen, windows
 from .shapes import Split
@@ -100,9 +102,14 @@ class _Effort:
     plans: int
     moves: int
     openings: int = 0
+    exchanges: int = 0
 
 
-_EFFORTS = {"fast": _Effort(0, 0), "default": _Effort(6, 100_000_000, 6), "max": _Effort(12, 1_000_000_000, 200)}
+_EFFORTS = {
+    "fast": _Effort(0, 0),
+    "default": _Effort(6, 100_000_000, 6, 40),
+    "max": _Effort(12, 1_000_000_000, 200, 200),
+}
 
 
 def place_contest(graph: KernelGraph, request: ContestRequest = ContestRequest()) -> ContestResult | Shortage:
@@ -120,7 +127,10 @@ def place_contest(graph: KernelGraph, request: ContestRequest = ContestRequest()
     if effort.plans and len(graph.kernels) > 1 and not request.over:
         tries = _shown(request, bounds, [*tries, *_annealed_tries(graph, tries, effort, request)])
     finished = [_compacted(graph, t) for t in tries[:_FINALISTS] if not request.over]
-    best = _shown(request, bounds, [*finished, *tries])[0]
+    tries = _shown(request, bounds, [*finished, *tries])
+    if graph.weights.adapter > 0:
+        tries = _shown(request, bounds, [_exchanged(graph, tries[0], effort.exchanges, request), *tries])
+    best = tries[0]
     return _result(request, bounds, _reopened(graph, best, effort.openings, request))
 
 
@@ -206,6 +216,7 @@ def _is_over(graph: KernelGraph, tries: Sequence[_Try], target: Fraction) -> boo
 
 _REFINED = 2  # rungs of the ladder around which more targets are tried
 _FINALISTS = 4  # placements that are compacted
+_STRETCH = 12  # kernels of an exchange
 _MOVES_PER_KERNEL = 100_000  # of one annealing: more gains nothing on small graphs
 _PATIENCE = 10  # rungs of the ladder without a better score
 _PRICES = (Fraction(1, 4), Fraction(1), Fraction(4), Fraction(16))  # times the worth of an element at that target
@@ -258,6 +269,22 @@ def _compacted(graph: KernelGraph, best: _Try) -> _Try:
     places = tuple(replace(p, x=x, y=y) for p, (x, y) in zip(best.places, corners, strict=True))
     slid = replace(best, places=places, score=score(graph, places))
     return min(best, slid, key=lambda t: t.score.total)
+
+
+def _exchanged(graph: KernelGraph, best: _Try, count: int, request: ContestRequest) -> _Try:
+    """Exchanges arguments along the network, half a stretch further each time, until a whole round brings nothing."""
+    order, split = topological_order(graph), Split.of(graph, best.sizing.target)
+    step, quiet = min(_STRETCH // 2, len(order)), 0
+    for turn in range(count):
+        if request.over or quiet * step > len(order) + step:
+            break
+        begin = turn * step % len(order)
+        stretch = frozenset((order + order)[begin : begin + _STRETCH])
+        places = exchanged(graph, split, best.places, stretch)
+        quiet = 0 if places is not None else quiet + 1
+        if places is not None:
+            best = replace(best, places=places, score=score(graph, places))
+    return best
 
 
 def _reopened(graph: KernelGraph, best: _Try, openings: int, request: ContestRequest) -> _Try:

@@ -24,7 +24,7 @@ from mapper.solver import Limits, Model, Solution, Variable, solve
 from .shapes import Menu
 from .trees import Box
 
-__all__ = ["Opening", "reopen", "windows"]
+__all__ = ["Opening", "Rectangle", "centre_distances", "kept_relations", "reopen", "windows"]
 
 _LIMITS = Limits(effort=2.0)
 _RELEASED = 7  # kernels of a window
@@ -43,8 +43,8 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rectangle:
-    """The variables of one kernel."""
+class Rectangle:
+    """The variables of one kernel's corner and extents."""
 
     x: Variable
     y: Variable
@@ -74,7 +74,7 @@ def _shapes(menu: Menu, box: Box) -> list[Sides]:
     return [(box.wide, box.tall), *kept]
 
 
-def _rectangle(model: Model, graph: KernelGraph, box: Box, shapes: Sequence[Sides]) -> _Rectangle:
+def _rectangle(model: Model, graph: KernelGraph, box: Box, shapes: Sequence[Sides]) -> Rectangle:
     """(s, t) in shapes, and 0 <= x <= width - s, 0 <= y <= height - t."""
     shapes = [(w, t) for w, t in shapes if w <= graph.width and t <= graph.height]
     wide = model.integer(min(w for w, _ in shapes), max(w for w, _ in shapes))
@@ -85,10 +85,10 @@ def _rectangle(model: Model, graph: KernelGraph, box: Box, shapes: Sequence[Side
     model.add(x + wide <= graph.width)
     model.add(y + tall <= graph.height)
     model.hint(zip((x, y, wide, tall), (box.x, box.y, box.wide, box.tall), strict=True))
-    return _Rectangle(x, y, wide, tall)
+    return Rectangle(x, y, wide, tall)
 
 
-def _kept_relations(boxes: Sequence[Box], released: frozenset[int]) -> set[tuple[int, int, int]]:
+def kept_relations(boxes: Sequence[Box], released: frozenset[int]) -> set[tuple[int, int, int]]:
     """(axis, a, b): a before b on the axis where they are further apart, without what follows from two others."""
     kept: set[tuple[int, int, int]] = set()
     for a, b in combinations(range(len(boxes)), 2):
@@ -110,7 +110,7 @@ def _relations(boxes: Sequence[Box], a: int, b: int) -> tuple[tuple[int, int, in
     )
 
 
-def _free_relations(model: Model, parts: Sequence[_Rectangle], boxes: Sequence[Box], released: Sequence[int]) -> None:
+def _free_relations(model: Model, parts: Sequence[Rectangle], boxes: Sequence[Box], released: Sequence[int]) -> None:
     """One of the four relations holds for each pair of the window."""
     for a, b in combinations(released, 2):
         flags = []
@@ -125,7 +125,9 @@ def _free_relations(model: Model, parts: Sequence[_Rectangle], boxes: Sequence[B
         model.add_exactly_one(flags)
 
 
-def _length(model: Model, graph: KernelGraph, parts: Sequence[_Rectangle], boxes: Sequence[Box]) -> list[Variable]:
+def centre_distances(
+    model: Model, graph: KernelGraph, parts: Sequence[Rectangle], boxes: Sequence[Box]
+) -> list[Variable]:
     """The distances of the centres along both axes, doubled."""
     distances = []
     for a, b in graph.wires:
@@ -150,11 +152,11 @@ def reopen(graph: KernelGraph, menus: Sequence[Menu], boxes: Sequence[Box], open
         _rectangle(model, graph, box, _shapes(menus[k], box) if k in opening.reshaped else [(box.wide, box.tall)])
         for k, box in enumerate(boxes)
     ]
-    for axis, a, b in sorted(_kept_relations(boxes, opening.released)):
+    for axis, a, b in sorted(kept_relations(boxes, opening.released)):
         p, q = parts[a], parts[b]
         model.add(p.y + p.tall <= q.y if axis else p.x + p.wide <= q.x)
     _free_relations(model, parts, boxes, sorted(opening.released))
-    distances = _length(model, graph, parts, boxes)
+    distances = centre_distances(model, graph, parts, boxes)
     now = sum(_distance(boxes[a], boxes[b]) for a, b in graph.wires)
     model.add(sum(distances) <= now)
     model.minimize(sum(distances))
@@ -162,5 +164,5 @@ def reopen(graph: KernelGraph, menus: Sequence[Menu], boxes: Sequence[Box], open
     return _read(found, parts) if found and found.objective < now else None
 
 
-def _read(found: Solution, parts: Sequence[_Rectangle]) -> tuple[Box, ...]:
+def _read(found: Solution, parts: Sequence[Rectangle]) -> tuple[Box, ...]:
     return tuple(Box(found.value(p.x), found.value(p.y), found.value(p.wide), found.value(p.tall)) for p in parts)

@@ -35,6 +35,7 @@ __all__ = [
     "inverse",
     "least_k",
     "menu",
+    "near_arguments",
     "protocol_areas",
 ]
 
@@ -156,6 +157,13 @@ def _arguments(node: KernelNode, table: _Table, row: int, protocol: Protocol | N
 def menu(node: KernelNode, split: Split, protocol: Protocol | None = None) -> Menu:
     """The Pareto front of a kernel, of one protocol where given; equal formal arguments share one answer."""
     return _menu(replace(node, id=0, name=""), split, protocol)
+
+
+def near_arguments(node: KernelNode, split: Split, most: int) -> tuple[Arguments, ...]:
+    """Least arguments of every (h, w, cap on c) whose rectangle has at most so many elements, undominated or not."""
+    table = _cached_table(replace(node, id=0, name=""), split)
+    area = table.h * table.w * (table.cap + 1) * 3 * table.k.sum(axis=1)
+    return tuple(_arguments(node, table, int(row), None) for row in np.flatnonzero(area <= most))
 
 
 def protocol_areas(node: KernelNode, split: Split) -> ProtocolAreas:

@@ -17,17 +17,18 @@ from mapper.backends.wafer.annealing import curve_table, forest_of, tree_of, wir
 from mapper.backends.wafer.bounds import Shortage, shortage, slowest_time
 from mapper.backends.wafer.compaction import compact
 from mapper.backends.wafer.contest import ContestRequest, ContestResult, place_contest
-from mapper.backends.wafer.kernels import Arguments
+from mapper.backends.wafer.exchange import Offer, exchanged, offers
+from mapper.backends.wafer.kernels import Arguments, kernel_memory, kernel_time
 from mapper.backends.wafer.neighbourhoods import Opening, reopen
 from mapper.backends.wafer.shapes import Split
-from mapper.backends.wafer.solution import solution_json
+from mapper.backends.wafer.solution import arguments_of, placed, solution_json
 from mapper.backends.wafer.strips import Snake, StripLimits, place_strips, snake_plan, topological_order
 from mapper.backends.wafer.targets import free_sizing, protocol_sizing, targets
 from mapper.backends.wafer.trees import Box, Columns, Leaf, Rows, boxes_at, leaves, tree_curve
 from mapper.backends.wafer.wraps import wrapped_plan
 from mapper.check_contest import check_contest, score_contest
 from mapper.frontends.kgraph import load
-from mapper.kgraph import KernelEdge, KernelGraph, KernelNode, Weights
+from mapper.kgraph import KernelEdge, KernelGraph, KernelNode, PlacedKernel, Weights
 
 DATA = Path(__file__).parents[3] / "benchmarks" / "data" / "wafer"
 
@@ -184,6 +185,41 @@ def test_dear_adapters_give_a_common_protocol() -> None:
     sizing = protocol_sizing(graph, Fraction(300), topological_order(graph), Fraction(1))
     chosen = [m.arguments[0] for m in sizing.menus]
     assert all((a.h, a.w, a.writes) == (b.h, b.w, b.reads) for a, b in zip(chosen, chosen[1:], strict=False))
+
+
+def test_offers_are_within_time_and_memory_and_begin_with_the_present_arguments() -> None:
+    graph = load(DATA / "K.json")
+    target = Fraction(1152)
+    plan = place_strips(graph, free_sizing(graph, target).menus)
+    assert plan is not None
+    fitting = [m.fits(b.wide, b.tall) for m, b in zip(free_sizing(graph, target).menus, plan.boxes, strict=True)]
+    rows = zip(graph.kernels, plan.boxes, fitting, strict=True)
+    places = [placed(node.name, box, *fit) for node, box, fit in rows if fit is not None]
+    for kernel in (0, len(places) // 2):
+        node, found = graph.kernels[kernel], offers(graph, Split.of(graph, target), places, kernel)
+        assert found[0] == Offer(arguments_of(places[kernel]), places[kernel].rotation)
+        assert len({offer.row for offer in found[1:]}) == len(found) - 1 > 10
+        for offer in found:
+            assert kernel_time(node, offer.arguments) <= target
+            assert kernel_memory(node, offer.arguments) <= graph.memory_limit
+
+
+def test_an_exchange_lets_neighbours_agree_where_boxes_may_move() -> None:
+    """Two kernels wall to wall: the agreeing shape is another one, so the boxes have to change."""
+    graph = chain(3, Weights(Fraction(1), Fraction(1), Fraction(50)))
+    split = Split.of(graph, Fraction(1500))
+    apart = [Arguments(2, 2, (4,), (3,)), Arguments(1, 4, (5,), (2,)), Arguments(4, 1, (3,), (4,))]
+    places, y = [], 0
+    for node, arguments in zip(graph.kernels, apart, strict=True):
+        assert kernel_time(node, arguments) <= 1500
+        places.append(PlacedKernel(node.name, 0, y, 0, arguments.h, arguments.w, arguments.c, arguments.k))
+        y += arguments.tall
+    found = exchanged(graph, split, places, frozenset((0, 1, 2)))
+    assert found is not None and check_contest(graph, found) == ()
+    before, after = score_contest(graph, tuple(places)), score_contest(graph, found)
+    assert before.adapter == 6 and after.adapter < 3 and after.score < before.score and after.time <= 1500
+    kept = exchanged(graph, split, places, frozenset((2,)))
+    assert kept is None or [p.h for p in kept[:2]] == [2, 1]
 
 
 @pytest.mark.parametrize("adapter", [0, 20])
