@@ -6,7 +6,9 @@ a :class:`KernelResult`, whose outcome says how far the II is proven, or :class:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mapper.dfg import Dfg
@@ -17,21 +19,24 @@ from mapper.solver import Limits, Outcome
 
 from .attempt import registers_of
 from .bounds import Bound, binding, lifetime_bound, static_bounds
+from .pair import Pair, searched
 from .problem import direct_problem
 from .search import Budget, Search
 from .solution import mapping_of
+from .subgrid import stood_up, turned
+from .trials import Variant
 
 __all__ = ["DoesNotFit", "KernelRequest", "KernelResult", "map_kernel"]
 
 Effort = Literal["quick", "fast", "default", "max"]
 
 BUDGETS: dict[str, Budget] = {
-    "quick": Budget(0.4, 0.1, 0.15, 1.5, True),  # bodies of networks: many, most of them at their bound at once
-    "fast": Budget(0.5, 0.5, 2.0, 4.0),
-    "default": Budget(2.5, 2.5, 20.0, 20.0),
-    "max": Budget(0.8, 2.0, 300.0, 300.0),
+    "quick": Budget(0.4, 0.1, 0.15, 1.5, 0.15, True),  # bodies of networks: many, most of them at their bound at once
+    "held": Budget(0.5, 0.5, 1.0, 2.0, 1.0),  # on the next smaller grids
+    "fast": Budget(0.5, 0.5, 2.0, 4.0, 2.0),
+    "default": Budget(2.5, 2.5, 20.0, 20.0, 10.0),
+    "max": Budget(0.8, 2.0, 300.0, 300.0, 300.0),
 }
-BESIDE = 0.5  # of the effort of descents, for the search with MOVEs after one without
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,54 +81,34 @@ def map_kernel(dfg: Dfg, fabric: Fabric, request: KernelRequest = KernelRequest(
     misfit = _impossible(dfg, fabric, request)
     if misfit is not None:
         return misfit
+    lying = turned(fabric)
+    if lying is not None:
+        found = map_kernel(dfg, lying, request)
+        return replace(found, mapping=stood_up(found.mapping, lying)) if isinstance(found, KernelResult) else found
     bounds = _bounds(dfg, fabric, request)
-    direct = _search(dfg, fabric, "direct", request)
-    search = _search(dfg, fabric, "routed", request) if request.variant == "routed" else direct
-    _run(direct, search, binding(bounds).ii)
+    pair = searched(dfg, fabric, _opener(dfg, request), request.watch)
+    search = pair.search
     if search.best is None:
         hint = "give more effort, a larger fabric or --set variant=routed"
         return DoesNotFit("search effort", len(dfg.nodes), int(search.budget.descents), hint, proven=False)
     if request.effort in ("default", "max"):
         search.confirm()
-    moves_bound = search.shed_moves(int(search.best.ii in direct.refuted)) if search.best.moves else 0
-    return _result(dfg, search, bounds, moves_bound, request.seed)
+    return _result(dfg, search, bounds, pair.moves_bound, request.seed)
 
 
-def _search(dfg: Dfg, fabric: Fabric, variant: Literal["direct", "routed"], request: KernelRequest) -> Search:
-    limits = Limits(seed=request.seed, wall_seconds=request.wall_seconds)
-    return Search(dfg, fabric, variant, BUDGETS[request.effort], limits, request.watch)
+def _opener(dfg: Dfg, request: KernelRequest) -> Callable[[Fabric, Watcher, bool], Pair]:
+    """Makes the searches of one fabric, all of them with the same deadline."""
+    wall = request.wall_seconds
+    deadline = None if wall is None else time.monotonic() + wall
+    limits = Limits(seed=request.seed)
 
+    def open_(fabric: Fabric, watch: Watcher, briefly: bool) -> Pair:
+        budget = BUDGETS["held" if briefly else request.effort]
+        variants: tuple[Variant, ...] = ("direct", "routed") if request.variant == "routed" else ("direct",)
+        sides = [Search(dfg, fabric, v, budget, limits, watch, deadline) for v in variants]
+        return Pair(sides[0], sides[-1])
 
-def _run(direct: Search, search: Search, low: int) -> None:
-    """Both searches climb, then both descend, the one without MOVEs (which may be the only one) first."""
-    lifetime = lifetime_bound(direct.recipes.direct)
-    if search is not direct:
-        search.list_first(low, _highest(search.dfg, low))
-        if search.budget.brief and search.best is not None:
-            lifetime = None  # of a large body, which without MOVEs would take all the effort
-    if lifetime is not None:
-        least = max(low, lifetime.ii)
-        direct.climb(least, _highest(direct.dfg, least))
-    if search is not direct:
-        search.take(direct)
-        search.climb(low, _highest(search.dfg, low))
-    if lifetime is not None and (search is direct or not _aside(direct, search)):
-        direct.descend()
-    if search is not direct:
-        search.take(direct)
-        search.descend(1.0 if lifetime is None else BESIDE)
-
-
-def _aside(direct: Search, search: Search) -> bool:
-    """Is it certain that the search without MOVEs cannot improve on the other one? It must not go another way than
-    alone, so what this finds out is kept only if it settles the matter."""
-    if search.best is None:
-        return False
-    trial = direct.copy()
-    settled = trial.refute_below(search.best.ii)
-    search.spent += trial.spent - direct.spent
-    search.take(trial)
-    return settled
+    return open_
 
 
 def _impossible(dfg: Dfg, fabric: Fabric, request: KernelRequest) -> DoesNotFit | None:
@@ -141,11 +126,6 @@ def _bounds(dfg: Dfg, fabric: Fabric, request: KernelRequest) -> tuple[Bound, ..
         lifetime = lifetime_bound(direct_problem(dfg, fabric))
         bounds += (lifetime,) if lifetime is not None else ()
     return bounds
-
-
-def _highest(dfg: Dfg, low: int) -> int:
-    """Where the search gives up: everything in sequence, twice over."""
-    return 2 * low + 2 * len(dfg.nodes)
 
 
 def _result(dfg: Dfg, search: Search, bounds: tuple[Bound, ...], moves_bound: int, seed: int) -> KernelResult:

@@ -38,6 +38,8 @@ NEAR = 24  # PEs looked at for an operation
 JUMPS = 12  # back to an operation that stands in the way, in one attempt
 PATIENCE, OFTEN = 3, 9  # places of an operation given up before others move first, before those that feed it move
 WORK = 3000  # operations and MOVEs tried in one attempt
+MOST_WORK = 500_000  # in all attempts: four or five seconds
+HOPELESS = 0.75  # where less of the body than this was placed on the whole fabric, corners are not tried
 LAST = 40  # IIs above twice the lowest at which it gives up
 NEARLY, STRIDE = 0.85, 5  # where less of the body than this was placed, II grows by a fifth at once
 SPREAD = 4.0  # links that a PE without a free slot counts as further away
@@ -61,14 +63,17 @@ WAYS = (
 def listed(dfg: Dfg, fabric: Fabric, low: int, high: int, moves: bool) -> tuple[Problem, Schedule] | None:
     """The first schedule found at an II of `low` … `high`, climbing; None if there is none."""
     body = Body(direct_problem(dfg, fabric))
-    ii = low
-    while ii <= min(high, 2 * low + LAST):
+    ii, work = low, 0
+    while ii <= min(high, 2 * low + LAST) and work < MOST_WORK:
         farthest = 0
-        for area, way in product(_areas(fabric, body.problem, ii), WAYS):
+        for turn, (area, way) in enumerate(product(_areas(fabric, body.problem, ii), WAYS)):
+            if turn == len(WAYS) and farthest < HOPELESS * len(dfg.nodes):
+                break
             table = Table(body.problem, ii, moves, area, way.careful)
             placing = _Placing(table, body, getattr(body, way.order), way.spread)
             if placing.run():
                 return _finished(dfg, fabric, table)
+            work += table.work
             farthest = max(farthest, placing.farthest)
         ii += 1 if farthest >= NEARLY * len(dfg.nodes) else max(1, ii // STRIDE)
     return None
@@ -103,6 +108,12 @@ class _Placing:
     def position(self) -> dict[int, int]:
         """Turn of each operation."""
         return {number: turn for turn, number in enumerate(self.order.sequence)}
+
+    @cached_property
+    def remote(self) -> dict[int, int]:
+        """How far each PE is from all others: 0 in the middle of a mesh, at the borders of which links are missing."""
+        sums = {pe: sum(self.body.far[pe][other] for other in self.table.inside) for pe in self.table.inside}
+        return {pe: total - min(sums.values()) for pe, total in sums.items()}
 
     def run(self) -> bool:
         """Is every operation placed? No, where an operation has no place and the jumps or the work are used up."""
@@ -181,9 +192,9 @@ class _Placing:
         ends = [copy.pe for operands in (True, False) for _, copy in self._standing(number, operands)]
         pes = table.inside.intersection(self.body.problem.operations[number].pes)
 
-        def distance(pe: int) -> tuple[float, int, int]:
+        def distance(pe: int) -> tuple[float, int, int, int]:
             load = table.load(pe)
-            return sum(far[end][pe] for end in ends) + self.spread * load / table.ii, load, pe
+            return sum(far[end][pe] for end in ends) + self.spread * load / table.ii, load, self.remote[pe], pe
 
         return sorted(pes, key=distance)[:NEAR]
 

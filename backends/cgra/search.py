@@ -17,6 +17,7 @@ Effort is deterministic solver time plus a charge for building models, so the sa
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -35,24 +36,28 @@ __all__ = ["Budget", "Find", "Search"]
 DISAGREE = "this is a fault of mapper or of its solver; please report it with the input"
 WITH_ANSWER = 0.4  # of the climb's effort, where there is an answer already
 ROUNDS = 7  # of a climb that finds nothing
+PATIENCE = 1.5  # of the effort until the incumbent, after which a descent without success ends
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """Deterministic effort: of a trial while climbing (per 100 operations), of a trial in the first descent, of all
-    descents and of the climb. `brief`: a poor answer is held against list scheduling, what is listed first is not
-    searched without MOVEs, and what finds no place without MOVEs is not listed without them."""
+    descents and of the climb; `patience`: what descents may take without success, at least. `brief`: a poor answer is
+    held against list scheduling, what is listed first is not searched without MOVEs, and what finds no place without
+    MOVEs is not listed without them."""
 
     climb: float
     descent: float
     descents: float
     climbing: float
+    patience: float
     brief: bool = False
 
 
 @dataclass
 class Search:
-    """One search; `refuted` maps an II to why it is impossible, `best` is the incumbent."""
+    """One search; `refuted` maps an II to why it is impossible, `best` is the incumbent, `deadline` a moment of
+    the monotonic clock."""
 
     dfg: Dfg
     fabric: Fabric
@@ -60,6 +65,7 @@ class Search:
     budget: Budget
     limits: Limits
     watch: Watcher = unwatched
+    deadline: float | None = None
     best: Find | None = None
     refuted: dict[int, str] = field(default_factory=dict)
     low: int = 1
@@ -72,6 +78,7 @@ class Search:
     _came_near: bool = True
     _has_listed: bool = False
     _level: int = 0
+    _found_at: float = 0.0  # effort spent when the incumbent was found
     _failed: set[tuple[int, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -96,7 +103,7 @@ class Search:
     def start(self, find: Find | None) -> None:
         """Take `find` as incumbent if it is better than what is known."""
         if find is not None and (self.best is None or (find.ii, find.moves) < (self.best.ii, self.best.moves)):
-            self.best = find
+            self.best, self._found_at = find, self.spent
 
     def take(self, direct: Search) -> None:
         """Go on from a search without MOVEs: its incumbent, and its refutations where MOVEs find no slot."""
@@ -131,8 +138,10 @@ class Search:
         return self.budget.brief and not self._has_listed and 2 * self.best.ii > 3 * low
 
     def list_first(self, low: int, high: int) -> None:
-        """A large body gets its first answer by list scheduling: soon, and on fabrics of any size."""
-        if self.large:
+        """A large body gets its first answer by list scheduling: soon, and on fabrics of any size; a smaller one where
+        it leaves a third of the slots free."""
+        roomy = self.recipes.size >= LARGE / 2 and 2 * self.fabric.size * low >= 3 * self.recipes.size
+        if self.large or (roomy and not self.budget.brief):
             self.start(self._listed(low, high))
 
     def _round(self, top: int, base: float, extra: int, allowed: float) -> None:
@@ -171,7 +180,7 @@ class Search:
         """All trials of the II below the incumbent, with growing effort, for a share of the effort of descents."""
         effort, step = self.budget.descent, 1
         self.ceiling = self.spent + share * self.budget.descents
-        while self.best is not None and self.spent < self.ceiling and not self.stopped:
+        while self.best is not None and self.spent < self.ceiling and not self.stopped and not self._weary:
             open_ = self.undecided(self.best.ii)
             if not open_:
                 return
@@ -184,6 +193,12 @@ class Search:
                 step = 1
             elif ii not in self.refuted:
                 effort *= 2
+
+    @property
+    def _weary(self) -> bool:
+        """Was the incumbent found early, and nothing since for long? Only `max` goes on then."""
+        since = self.spent - self._found_at
+        return since > max(self.budget.patience, PATIENCE * self._found_at)
 
     def refute_below(self, high: int) -> bool:
         """Try to refute every II below `high`, the lowest first, once each; True when that succeeds."""
@@ -224,6 +239,7 @@ class Search:
             result = self._run(self._trial(ii, effort, rung))
             if result.schedule is not None:
                 self.best, self._came_near = Find(result.problem, result.schedule), rung.near
+                self._found_at = self.spent
                 self.watch(Incumbent("II", ii, next(iter(self.undecided(ii)), ii)))
                 return False
             if result.verdict == "refuted":
@@ -258,6 +274,10 @@ class Search:
         return Trial(problem, ii, rung.slack, limits, within, self.recipes.room(ii), tight)
 
     def _run(self, trial: Trial) -> Attempt:
+        """Try it, in the wall-clock time that is left where there is a deadline."""
+        if self.deadline is not None:
+            left = max(0.01, self.deadline - time.monotonic())
+            trial = replace(trial, limits=replace(trial.limits, wall_seconds=left))
         result = attempt(trial)
         self.spent += result.spent
         self._tight |= result.tight
@@ -283,17 +303,16 @@ class Search:
                 if result.verdict == "refuted":
                     self.refuted[ii] = "exhausted-twice"
 
-    def shed_moves(self, least: int) -> int:
-        """Fewer MOVEs at the incumbent's II while effort lasts; returns a proven lower bound on them."""
-        assert self.best is not None
-        ii = self.best.ii
-        bound = max(self.recipes.moves_bound(ii)[0], least)
-        effort = self.budget.descent
-        allowed = self.spent + 2 * effort
-        while self.best.moves > bound and not self.stopped and self.spent < allowed:
-            limits = replace(self.limits, effort=effort)
-            result = self._run(Trial(self.best.problem, ii, ii, limits, most_moves=self.best.moves - 1))
-            if result.schedule is None:
+    def shed_moves(self, bound: int) -> None:
+        """Fewer MOVEs at the incumbent's II, down to `bound`, while effort lasts."""
+        limits = replace(self.limits, effort=self.budget.descent)
+        allowed = self.spent + 2 * limits.effort
+        problem = None if self.best is None else self.recipes.leaner(self.best)
+        while self.best is not None and self.best.moves > bound and not self.stopped and self.spent < allowed:
+            ii = self.best.ii
+            result = self._run(Trial(problem or self.best.problem, ii, ii, limits, most_moves=self.best.moves - 1))
+            if result.schedule is not None:
+                self.best = Find(result.problem, result.schedule)
+            elif problem is None:
                 break
-            self.best = Find(result.problem, result.schedule)
-        return bound
+            problem = None

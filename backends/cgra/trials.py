@@ -200,6 +200,11 @@ class Recipes:
         needed = self.moves_bound(ii)[1]
         return self._routed([m or int(r >= 3) for m, r in zip(needed, readers, strict=True)])
 
+    def leaner(self, find: Find) -> Problem | None:
+        """The lean problem at the same II, if it allows fewer MOVEs than the one solved."""
+        lean = self._lean(find.ii) if self.room(find.ii) else None
+        return lean if lean is not None and len(lean.operations) < len(find.problem.operations) else None
+
     def _every(self, ii: int, extra: int = 1) -> Problem:
         return self._routed([m + extra for m in self.moves_bound(ii)[1]])
 

@@ -77,7 +77,7 @@ def test_exhausted_in_two_ways_is_optimal() -> None:
 
 
 def test_two_searches_that_disagree_are_an_error() -> None:
-    limits, budget = Limits(), Budget(0.5, 0.5, 4.0, 4.0)
+    limits, budget = Limits(), Budget(0.5, 0.5, 4.0, 4.0, 4.0)
     search = Search(kernel("gsm"), Fabric("torus", 3, 3), "direct", budget, limits)
     search.climb(3, 20)
     assert search.best is not None and search.best.ii == 3

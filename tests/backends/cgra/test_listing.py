@@ -68,6 +68,6 @@ def test_without_moves_none_is_made() -> None:
 
 def test_the_search_starts_from_the_listed_answer_where_it_finds_none() -> None:
     fabric = machines.resolve("torus4x4").fabric
-    found = map_kernel(frontend.load(DATA / "taylor.json"), fabric, KernelRequest("routed", "fast"))
+    found = map_kernel(frontend.load(DATA / "taylor.json"), fabric, KernelRequest("routed", "quick"))
     assert isinstance(found, KernelResult)
     assert found.mapping.ii <= 20 and check_kernel(found.mapping, fabric) == ()
