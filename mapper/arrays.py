@@ -25,7 +25,18 @@ from mapper.tiling.engine import Tiling
 from mapper.tiling.hierarchy import Hierarchy
 from mapper.traffic import buffer_elements, links
 
-__all__ = ["ArrayRules", "Bodies", "Part", "Place", "PlacedBody", "Room", "StagePlan", "code_of", "in_store"]
+__all__ = [
+    "ArrayRules",
+    "Bodies",
+    "Part",
+    "Place",
+    "PlacedBody",
+    "Room",
+    "StagePlan",
+    "accumulator",
+    "code_of",
+    "in_store",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +286,14 @@ def backing_bytes(graph: Graph, plan: StagePlan, axes: Sequence[Axis]) -> tuple[
             drained += dtypes.bytes_of(link.received, dtype)
             loaded += dtypes.bytes_of(link.partial_received, dtype)
     return loaded, drained
+
+
+def accumulator(graph: Graph, op: Op, loops: tuple[TileLoop, ...], depth: int) -> Buffer:
+    """Registers for what an operator with a combiner writes while the loops from `depth` on run."""
+    assert op.combiner is not None
+    buffer = Buffer(WRITTEN, "reg", depth, 0)
+    elements = buffer_elements(graph, Stage("", op.name, loops, (), Rect(0, 0, 1, 1)), op, buffer)
+    return replace(buffer, bytes=dtypes.bytes_of(elements, op.combiner.accumulator))
 
 
 def before_axis(

@@ -280,6 +280,7 @@ def _grid(name: str, topology: str, rows: int, columns: int) -> Machine:
     document, lines = _read(_builtin("openedge4x4"))
     document["name"] = name
     document["fabric"] = {"topology": topology, "rows": rows, "columns": columns, "registers": 4}
+    document["spm_banks"] = 2 * columns
     sizes = {"spm": {"bandwidth": 4 * columns}, "reg": {"instances": rows * columns}}
     document["memories"] = [memory | sizes.get(memory["name"], {}) for memory in document["memories"]]
     return _machine(document, lines, name)

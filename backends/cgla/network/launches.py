@@ -15,17 +15,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import permutations, takewhile
 
 from mapper import dtypes
+from mapper.arrays import accumulator
 from mapper.cost import iterations
 from mapper.dfg import Dfg
 from mapper.ir import Graph, Op
 from mapper.machine import Machine
-from mapper.mapping import WRITTEN, Buffer, Rect, Stage, TileLoop
+from mapper.mapping import Rect, Stage, TileLoop
 from mapper.tiling.program import Program
-from mapper.traffic import buffer_elements
 
 __all__ = ["HARDWARE_LOOPS", "Control", "Demand", "control_of", "demand_of", "launches", "ordered"]
 
@@ -83,7 +83,7 @@ def ordered(graph: Graph, op: Op, program: Program, machine: Machine, control: C
     best = min(_orders(counting), key=lambda order: pj.of(program.loops[:depth], order, side))
     loops = (*program.loops[:depth], *best, *side)
     run = len(_run(op, best))
-    kept = (_accumulator(graph, op, loops, len(loops) - len(side) - run),) if run else ()
+    kept = (accumulator(graph, op, loops, len(loops) - len(side) - run),) if run else ()
     return Program(loops, (*program.buffers, *kept))
 
 
@@ -122,11 +122,3 @@ class _Prices:
         width = dtypes.BITS[self.op.combiner.accumulator] / 8
         drains = self.op.points / math.prod(loop.trips for loop in _run(self.op, order))
         return started + drains * width * (local.read_pj_per_byte + local.write_pj_per_byte)
-
-
-def _accumulator(graph: Graph, op: Op, loops: tuple[TileLoop, ...], depth: int) -> Buffer:
-    """The written elements of all copies in a body, one accumulator each."""
-    assert op.combiner is not None
-    buffer = Buffer(WRITTEN, "reg", depth, 0)
-    elements = buffer_elements(graph, Stage("", op.name, loops, (), Rect(0, 0, 1, 1)), op, buffer)
-    return replace(buffer, bytes=dtypes.bytes_of(elements, op.combiner.accumulator))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Literal
 
@@ -23,6 +23,8 @@ from mapper.tiling.engine import Tiling
 from mapper.tiling.hierarchy import Hierarchy, Level, SpatialAxis
 from mapper.tiling.program import Program, movement
 
+from .banks import stalls
+from .order import accumulated
 from .strips import ACROSS, DOWN, corners, displaced, part_of, parts, strip
 from .unroll import Sizes, Way, best_unrolling
 
@@ -41,6 +43,7 @@ class GridRules:
 
     machine: Machine
     seed: int
+    known_stalls: dict[object, int] = field(default_factory=dict, compare=False)
 
     style = CGRA_STYLE
     body_axes = frozenset({"unroll"})
@@ -76,7 +79,8 @@ class GridRules:
         return (Way(None, Sizes(fabric)), *cut)
 
     def hierarchy(self, op: Op, room: Room) -> Hierarchy:
-        memories = [self.machine.memory(name) for name in ("dram", "spm", "reg")]
+        """Bodies load every operand at every iteration, so the engine tiles for the scratchpad; registers follow."""
+        memories = [self.machine.memory(name) for name in ("dram", "spm")]
         levels = tuple(
             Level(m.name, m.capacity_bytes, m.read_pj_per_byte, m.write_pj_per_byte, 2 if m.name == "spm" else 1)
             for m in memories
@@ -127,7 +131,7 @@ class GridRules:
         return next((f, bound) for f in corners(room) if binding(static_bounds(dfg, f)).ii == bound)
 
     def program(self, graph: Graph, op: Op, found: Sequence[Tiling]) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
-        return found[0].loops, found[0].buffers
+        return accumulated(graph, op, Program(found[0].loops, found[0].buffers))
 
     def rect(self, plan: StagePlan) -> Rect:
         """All strips; what is left over where they do not divide the grid stays idle."""
@@ -150,10 +154,23 @@ class GridRules:
         phases = (
             Phase("CONF", "grid", math.ceil(configuration_bytes / rate)),
             Phase("EXEC", "grid", execute),
+            Phase("BANK", "grid", self._stalls(graph, plan)),
             Phase("SPM", "spm", self._scratchpad_cycles(graph, plan)),
             Phase("DMA", "dma", math.ceil((sum(backing_bytes(graph, plan, self.axes)) + configuration_bytes) / rate)),
         )
         return phases, 1, configuration_bytes
+
+    def _stalls(self, graph: Graph, plan: StagePlan) -> int:
+        """Cycles that the grid waits for banks of the scratchpad; nests alike in all but names wait alike."""
+        banks = self.machine.setting("spm_banks", 0)
+        if banks < 1:
+            return 0
+        accesses = tuple((a.index, graph.tensor(a.tensor).shape, graph.tensor(a.tensor).dtype)
+                         for a in (*plan.op.reads, plan.op.write))  # fmt: skip
+        key = accesses, plan.loops, plan.buffers, plan.body.mapping.placed
+        if key not in self.known_stalls:
+            self.known_stalls[key] = stalls(graph, plan, banks)
+        return self.known_stalls[key]
 
     def _scratchpad_cycles(self, graph: Graph, plan: StagePlan) -> int:
         """What the scratchpad's bandwidth takes, reads and writes at once."""
