@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mapper.arrays import body_copies
-from mapper.backends.cgra.bounds import binding, static_bounds
+from mapper.arrays import Part, body_copies
+from mapper.backends.cgra.bounds import Bound, binding, static_bounds
 from mapper.backends.cgra.problem import is_memory
 from mapper.ir import Op
 from mapper.machine import Fabric
@@ -26,10 +26,14 @@ __all__ = ["loop_facts"]
 def loop_facts(mapping: Mapping) -> list[dict[str, Any]]:
     """The report's section `loops`: a row for each body of each stage, the one that finishes outputs second."""
     ops = {op.name: op for op in mapping.graph.nests}
-    return [row for stage in mapping.stages for row in _rows(mapping, stage, ops[stage.op])]
+    bounds: dict[tuple[int, Part | None], Bound] = {}
+    return [row for stage in mapping.stages for row in _rows(mapping, stage, ops[stage.op], bounds)]
 
 
-def _rows(mapping: Mapping, stage: Stage, op: Op) -> Iterator[dict[str, Any]]:
+def _rows(
+    mapping: Mapping, stage: Stage, op: Op, bounds: dict[tuple[int, Part | None], Bound]
+) -> Iterator[dict[str, Any]]:
+    """The rows of one stage; bounds of bodies that several stages run are computed once."""
     fabric, part = mapping.machine.fabric, part_of(mapping.machine.fabric, stage.loops)
     replicas = math.prod(part.cuts) if part is not None else 1
     for role, number, loops in (("body", stage.body, list(op.extents)), ("tail", stage.tail, sorted(op.output_loops))):
@@ -37,7 +41,9 @@ def _rows(mapping: Mapping, stage: Stage, op: Op) -> Iterator[dict[str, Any]]:
             continue
         body = mapping.bodies[number]
         copies = _copies(stage.loops, loops)
-        bound = binding(static_bounds(body.dfg, strip(fabric, part)))
+        if (number, part) not in bounds:
+            bounds[number, part] = binding(static_bounds(body.dfg, strip(fabric, part)))
+        bound = bounds[number, part]
         yield {
             "op": op.name,
             "role": role,

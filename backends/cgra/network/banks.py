@@ -1,10 +1,11 @@
 """Bank conflicts: accesses of one cycle that reach different words of one bank wait for each other.
 
-Words of the scratchpad (4 bytes) are interleaved over `spm_banks` banks, and a bank serves one word a cycle. A body is
-followed through the first iterations of a tile, once it runs steadily: in each slot stand the loads and stores
-scheduled there, each for the iteration whose turn it is, each at the address of its element in its slice. A slot lasts
-as many cycles as its fullest bank has words to serve, and the whole grid waits. Accumulators are stored in the last
-iteration of a run only. Where data chooses the element, its bank is drawn evenly.
+Words of the scratchpad (4 bytes) are interleaved over `spm_banks` banks, each row of banks moved on by one, so that
+columns of a tile spread as its rows do (skewed storage: Budnik and Kuck, The organization and use of parallel memories,
+1971); a bank serves one word a cycle. A body is followed through the first iterations of a tile, once it runs steadily:
+in each slot stand the loads and stores scheduled there, each for the iteration whose turn it is, each at the address of
+its element in its slice. A slot lasts as many cycles as its fullest bank has words to serve, and the whole grid waits.
+Accumulators are stored in the last iteration of a run only. Where data chooses the element, its bank is drawn evenly.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def _waits(words: Array, banks: int) -> float:
     first = np.ones_like(ordered, bool)
     first[1:] = ordered[1:] != ordered[:-1]
     fresh = first & (ordered >= 0)
-    fullest = np.max([(fresh & (ordered % banks == bank)).sum(axis=0) for bank in range(banks)], axis=0)
+    held_by = (ordered + ordered // banks) % banks
+    fullest = np.max([(fresh & (held_by == bank)).sum(axis=0) for bank in range(banks)], axis=0)
     return float(np.maximum(fullest - 1, 0).mean())
 
 

@@ -17,10 +17,11 @@ from mapper.scalar import Arg, Call
 
 
 def test_waits_are_the_fullest_bank_less_one() -> None:
-    """Four banks: 0 and 4 share bank 0, equal words are served at once, what does nothing (-1) waits for nobody."""
-    words = np.array([[0, 0, 0, -1], [4, 1, 0, 4], [8, 2, 0, 8]])
+    """Four skewed banks: 0, 7 and 10 lie in bank 0, 4 in bank 1; equal words are served at once, what does nothing
+    (-1) waits for nobody."""
+    words = np.array([[0, 0, 0, -1], [7, 4, 0, 7], [10, 4, 0, 10]])
     assert _waits(words, 4) == pytest.approx((2 + 0 + 0 + 1) / 4)
-    assert _waits(words, 8) == pytest.approx((1 + 0 + 0 + 0) / 4)
+    assert _waits(words, 16) == 0
 
 
 def copied(pitch: int, slots: tuple[int, int]) -> tuple[Graph, StagePlan]:
@@ -45,7 +46,7 @@ def placed(graph: Graph, op: Op, slots: tuple[int, int]) -> PlacedBody:
 
 
 @pytest.mark.parametrize(("pitch", "slots", "waits"), [(16, (0, 0), 1.0), (18, (0, 0), 0.0), (16, (0, 1), 0.0)])
-def test_rows_a_multiple_of_the_banks_apart_share_a_bank(pitch: int, slots: tuple[int, int], waits: float) -> None:
+def test_rows_a_multiple_of_the_skew_apart_share_a_bank(pitch: int, slots: tuple[int, int], waits: float) -> None:
     graph, plan = copied(pitch, slots)
     assert stalls_per_run(graph, plan, lower_main(graph, plan.op, CGRA_STYLE, {"i": 2}), 4) == waits
     assert stalls(graph, plan, 4) == waits * pitch
