@@ -76,10 +76,11 @@ def pipeline(mapping: FabricMapping, report: Mapping[str, Any]) -> str:
         fill = shade(cycles / slowest)
         canvas.rect(x, y, box.width * window.scale, box.height * window.scale, fill, tip=tip, stroke="#555555")
     _routes(canvas, mapping.routes, window, load / max(float(load.max()), 1.0))
+    kinds = {op.name: op.op_type for op in mapping.graph.ops}
     for number, (stage, box) in enumerate(zip(mapping.stages, boxes, strict=True), 1):
         ink = "#ffffff" if times[number - 1] > 0.7 * slowest else "#111111"
         place = (box.row, box.column, box.height, box.width)
-        name = f"{number} {stage.op.split('/')[-1]}"
+        name = f"{number} {_role(stage.op, kinds.get(stage.op, ''))}"
         if not _label(canvas, name, window, place, ink, f"{times[number - 1]:,}"):
             _label(canvas, str(number), window, place, ink, least=NUMBER_LEAST)
     _list(canvas, window, [stage.op for stage in mapping.stages], times)
@@ -88,6 +89,13 @@ def pipeline(mapping: FabricMapping, report: Mapping[str, Any]) -> str:
             side = max(window.scale, 1.0)
             canvas.rect(*window.at(row, column), side, side, "#000000", tip=f"dead core {row}, {column}")
     return canvas.document()
+
+
+def _role(name: str, kind: str) -> str:
+    """What tells an operator from its neighbours: the last part of its path that is not its type (query/MatMul)."""
+    parts = [part for part in name.split("/") if part]
+    apart = [part for part in parts if part.lower().rstrip("_0123456789") != kind.lower()]
+    return (apart or parts or [name])[-1]
 
 
 def _ground(canvas: Canvas, window: _Window) -> None:

@@ -23,7 +23,7 @@ function floorArea(parent, labels, area, plan) {
     ...plan.overlays.map(([label, unit], i) => `${label}: ${worded(area.v[i], unit)}`)].join("\n");
   const group = tipped(pickable(draw("g", {}, parent), area.i, `${item.n}, ${item.t}`), tip);
   const box = draw("rect", { x: area.c, y: area.r, width: area.w, height: area.h, stroke: "#444", "stroke-width": 0.5, "vector-effect": "non-scaling-stroke" }, group);
-  const name = item.n.split("/").pop(), upright = area.h <= area.w * 1.6;
+  const name = floorRole(item.n, item.t), upright = area.h <= area.w * 1.6;
   const long = upright ? area.w : area.h, short = upright ? area.h : area.w;
   const size = Math.min(short * 0.5, long * 1.55 / Math.max(name.length, 3), Math.max(plan.rows, plan.columns) / 28);
   const x = area.c + area.w / 2, y = area.r + area.h / 2;
@@ -34,6 +34,12 @@ function floorArea(parent, labels, area, plan) {
   if (two) draw("text", { x, y: y + small * 1.3, "font-size": +small.toFixed(3) }, label, time);
   if (!upright) label.setAttribute("transform", `rotate(-90 ${x} ${y})`);
   return { box, label, area };
+}
+
+/* What tells an operator from its neighbours: the last part of its path that is not its type (query/MatMul). */
+function floorRole(name, type) {
+  const parts = name.split("/").filter(Boolean), bare = part => part.toLowerCase().replace(/[_0-9]+$/, "");
+  return parts.filter(part => bare(part) !== String(type).toLowerCase()).pop() || parts.pop() || name;
 }
 
 function floorHeat(parent, heat) {

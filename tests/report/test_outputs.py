@@ -13,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 import mapper
 from mapper import machines
+from mapper.report import floorplan
 from mapper.report.load import link_load
 from mapper.report.terminal import fabric_map
 
@@ -115,6 +116,15 @@ def test_a_floorplan_numbers_and_lists_every_stage():
     texts = [e.text for e in ElementTree.fromstring(found.svg()).iter("{http://www.w3.org/2000/svg}text")]
     for number, stage in enumerate(found.mapping.stages, 1):
         assert any(text.startswith(f"{number} ") and text.endswith(stage.op[-12:]) for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "role"),
+    [("layer.0/attn/query/matmul", "MatMul", "query"), ("layer.0/ffn/gelu/div_1", "Div", "gelu"),
+     ("conv1", "Conv", "conv1"), ("/Add_3", "Add", "Add_3"), ("layer.2/ffn/w1", "MatMul", "w1")],
+)  # fmt: skip
+def test_labels_say_the_role_rather_than_the_type(name: str, kind: str, role: str) -> None:
+    assert floorplan._role(name, kind) == role
 
 
 def test_link_load_counts_every_lane_once():

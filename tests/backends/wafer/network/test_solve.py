@@ -1,11 +1,15 @@
 """Whole networks: legal, counted alike by cost and simulator, right values, and refused with reasons."""
 
+import re
 from collections.abc import Callable
 from itertools import combinations
+from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 
+import mapper
 from mapper import interpret
 from mapper.backends import wafer as backend
 from mapper.check import check
@@ -14,6 +18,7 @@ from mapper.ir import Graph
 from mapper.machine import Machine
 from mapper.mapping import Infeasible, Mapping, Stage
 from mapper.request import Request, Solved
+from mapper.result import ModelResult
 from mapper.simulate import compare_counts, compare_values, simulate
 
 Wafer = Callable[..., Machine]
@@ -53,6 +58,28 @@ def test_stages_of_a_pipeline_stand_apart_and_off_dead_cores(residual: Graph, wa
     assert all(one.isdisjoint(other) for one, other in combinations(cores, 2))
     assert set(dead).isdisjoint(set().union(*cores))
     assert set(dead).isdisjoint({place for route in mapping.routes for link in route.links for place in link})
+
+
+@pytest.mark.parametrize("model", ["resnet-tiny", "gpt2-tiny"])
+def test_no_kernel_and_no_lane_of_a_network_uses_a_core_that_a_machine_file_calls_dead(
+    model: str, tmp_path: Path
+) -> None:
+    rng = Random(7)
+    dead = {(rng.randrange(80), rng.randrange(60)) for _ in range(8)}
+    text = (Path(backend.__file__).parent / "wse2.yaml").read_text(encoding="utf-8")
+    text = re.sub(r"(?m)^width: \d+", "width: 60", re.sub(r"(?m)^height: \d+", "height: 80", text))
+    text = text.replace("instances: 745500", "instances: 4800")
+    text = text.replace("rows: height,", f"dead: {sorted(map(list, dead))}, rows: height,")
+    file = tmp_path / "holed.yaml"
+    file.write_text(text, encoding="utf-8")
+    result = mapper.compile(f"zoo:{model}", "wafer", str(file), effort="fast")
+    assert isinstance(result, ModelResult)
+    mapping = result.mapping
+    assert mapping.machine.fabric.dead == dead and mapping.schedule == "pipeline" and check(mapping) == ()
+    assert dead.isdisjoint(set().union(*(cores_of(stage) for stage in mapping.stages)))
+    lanes = {(r + n * route.stride[0], c + n * route.stride[1]) for route in mapping.routes
+             for link in route.links for r, c in link for n in range(route.lanes)}  # fmt: skip
+    assert len(lanes) > 100 and dead.isdisjoint(lanes)
 
 
 def cores_of(stage: Stage) -> set[tuple[int, int]]:
