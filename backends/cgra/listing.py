@@ -38,7 +38,7 @@ NEAR = 24  # PEs looked at for an operation
 JUMPS = 12  # back to an operation that stands in the way, in one attempt
 PATIENCE, OFTEN = 3, 9  # places of an operation given up before others move first, before those that feed it move
 WORK = 3000  # operations and MOVEs tried in one attempt
-MOST_WORK = 500_000  # in all attempts: four or five seconds
+MOST_WORK = 400_000  # about three seconds: then corners are not tried any more, and II grows by a fifth
 HOPELESS = 0.75  # where less of the body than this was placed on the whole fabric, corners are not tried
 LAST = 40  # IIs above twice the lowest at which it gives up
 NEARLY, STRIDE = 0.85, 5  # where less of the body than this was placed, II grows by a fifth at once
@@ -64,10 +64,10 @@ def listed(dfg: Dfg, fabric: Fabric, low: int, high: int, moves: bool) -> tuple[
     """The first schedule found at an II of `low` … `high`, climbing; None if there is none."""
     body = Body(direct_problem(dfg, fabric))
     ii, work = low, 0
-    while ii <= min(high, 2 * low + LAST) and work < MOST_WORK:
+    while ii <= min(high, 2 * low + LAST):
         farthest = 0
         for turn, (area, way) in enumerate(product(_areas(fabric, body.problem, ii), WAYS)):
-            if turn == len(WAYS) and farthest < HOPELESS * len(dfg.nodes):
+            if turn == len(WAYS) and (farthest < HOPELESS * len(dfg.nodes) or work > MOST_WORK):
                 break
             table = Table(body.problem, ii, moves, area, way.careful)
             placing = _Placing(table, body, getattr(body, way.order), way.spread)
@@ -75,15 +75,16 @@ def listed(dfg: Dfg, fabric: Fabric, low: int, high: int, moves: bool) -> tuple[
                 return _finished(dfg, fabric, table)
             work += table.work
             farthest = max(farthest, placing.farthest)
-        ii += 1 if farthest >= NEARLY * len(dfg.nodes) else max(1, ii // STRIDE)
+        near = farthest >= NEARLY * len(dfg.nodes) and work < MOST_WORK
+        ii += 1 if near else max(1, ii // STRIDE)
     return None
 
 
 def _areas(fabric: Fabric, problem: Problem, ii: int) -> Iterator[frozenset[int]]:
-    """The whole fabric, and on large ones corners in which the body fills half and a quarter of the slots."""
+    """The whole fabric, and on large ones corners in which the body fills a half to a quarter of the slots."""
     alive = frozenset(pe for pe in range(fabric.size) if divmod(pe, fabric.columns) not in fabric.dead)
     yield alive
-    for slack in (2, 4):
+    for slack in (2, 3, 4):
         side = max(3, isqrt(slack * len(problem.operations) // ii) + 1)
         if side < max(fabric.rows, fabric.columns) and fabric.size > side * side:
             corner = frozenset(pe for pe in alive if pe // fabric.columns < side and pe % fabric.columns < side)
