@@ -62,6 +62,7 @@ class Mesh:
     patience: int = PATIENCE
     used: npt.NDArray[np.bool_] = field(init=False)
     dead: npt.NDArray[np.bool_] = field(init=False)
+    last: npt.NDArray[np.int64] = field(init=False)  # scratch: number of the last place of a bundle at each router
     load: Words = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,6 +71,7 @@ class Mesh:
         self.dead = np.zeros(shape, bool)
         for place in self.floor.dead:
             self.dead[place] = True
+        self.last = np.zeros(shape, np.int64)
         self.load = np.zeros((4, *shape))
 
 
@@ -220,12 +222,19 @@ def _coloured(mesh: Mesh, bundle: Bundle) -> Bundle | None:
     inside = (rows >= 0).all() and (rows < mesh.floor.height).all()
     if not inside or (columns < 0).any() or (columns >= mesh.floor.width).any() or mesh.dead[rows, columns].any():
         return None
-    if bundle.lanes > 1 and len(np.unique(rows * mesh.floor.width + columns)) < len(rows):
+    if bundle.lanes > 1 and _meets_itself(mesh, rows, columns):
         return None
     for colour in range(mesh.colours):
         if not mesh.used[colour, rows, columns].any():
             return replace(bundle, colour=colour)
     return None
+
+
+def _meets_itself(mesh: Mesh, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> bool:
+    """Do two of the places lie on one router? Of equal ones only the last keeps its number."""
+    numbers = np.arange(len(rows))
+    mesh.last[rows, columns] = numbers
+    return bool((mesh.last[rows, columns] != numbers).any())
 
 
 def _displaced(places: npt.NDArray[np.int64], bundle: Bundle) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

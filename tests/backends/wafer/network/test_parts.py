@@ -19,7 +19,7 @@ from mapper.backends.wafer.network.paths import between, box_distance
 from mapper.backends.wafer.network.program import Cuts
 from mapper.backends.wafer.network.refine import Effort, tightened
 from mapper.backends.wafer.network.registers import block_of
-from mapper.backends.wafer.network.routing import Bundle, Mesh, route_all
+from mapper.backends.wafer.network.routing import Bundle, Mesh, _meets_itself, route_all
 from mapper.backends.wafer.network.slide import slid
 from mapper.backends.wafer.network.table import FAR, Cores, table_of
 from mapper.backends.wafer.network.turn import turned
@@ -224,6 +224,13 @@ def test_routes_through_one_router_differ_in_colour() -> None:
     assert {bundle.colour for bundle in bundles} == {0, 1}
     short = route_all(Mesh(Floor(1, 10), 1, 4.0, 10.0, boxes), edges)
     assert isinstance(short, Infeasible) and short.resource == "routing colours"
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
+def test_lanes_that_meet_are_seen(places: list[tuple[int, int]]) -> None:
+    rows, columns = (np.array(part) for part in zip(*places, strict=True))
+    mesh = Mesh(Floor(6, 6), 1, 4.0, 1.0, ())
+    assert _meets_itself(mesh, rows, columns) == _meets_itself(mesh, rows, columns) == (len(set(places)) < len(places))
 
 
 def test_a_large_tensor_travels_in_lanes() -> None:
