@@ -187,7 +187,7 @@ def _body_hop_bytes(body: KernelMapping, machine: Machine, runs: int) -> int:
 
 def body_hops(body: KernelMapping, machine: Machine) -> int:
     """Link crossings of one iteration: values read at a neighbour, or rows crossed in row registers."""
-    if body.registers:
+    if machine.fabric.topology == "line":
         return len({(use.value, use.row) for use in body.registers if not use.value.startswith("h")})
     place: dict[int | str, int] = {p.node: p.pe for p in body.placed} | {m.id: m.pe for m in body.moves}
     routed = {(path.src, path.dst, path.distance): path for path in body.paths}

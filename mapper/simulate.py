@@ -98,11 +98,11 @@ def _stage_counts(mapping: Mapping, stage: Stage, op: Any, limits: Limits) -> Op
 
 def _body_hop_bytes(mapping: Mapping, stage: Stage, op: Op) -> int:
     """Words that the loop body and its tail pass between PEs, over all their runs."""
-    word = int(mapping.machine.links.bytes_per_cycle)
+    word, line = int(mapping.machine.links.bytes_per_cycle), mapping.machine.fabric.topology == "line"
     total = 0
     for body, loops in ((stage.body, frozenset(op.extents)), (stage.tail, op.output_loops)):
         if body is not None:
-            total += body_crossings(mapping.bodies[body]) * word * iterations(stage, op, loops)
+            total += body_crossings(mapping.bodies[body], line) * word * iterations(stage, op, loops)
     return total
 
 

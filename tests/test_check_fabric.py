@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from mapper.check import check
+from mapper.cost import body_hops
 from mapper.dfg import Dfg, Edge, Node
 from mapper.machine import Fabric
 from mapper.mapping import Phase, Rect, Route
-from mapper.placement import KernelMapping, Placed
+from mapper.placement import KernelMapping, Placed, RegisterUse
+from mapper.proof.crossings import body_crossings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_check import FIRST, LEGAL, MACHINE, SECOND, first, found
@@ -127,3 +129,28 @@ def test_a_result_that_leaves_goes_over_the_edge() -> None:
     ]
     at_edge = replace(mapping, stages=(FIRST, SECOND), routes=(replace(out, links=()),))
     assert found(at_edge) == []
+
+
+@pytest.mark.parametrize(
+    ("rect", "apart"),
+    [
+        (Rect(2, 0, 2, 2), True), (Rect(1, 0, 2, 2), False), (Rect(0, 2, 2, 2), True), (Rect(0, 1, 2, 2), False),
+        (Rect(0, 0, 2, 2, 1, 1), True), (Rect(0, 0, 2, 2, 0, 2), False), (Rect(1, 1, 1, 1), False),
+        (Rect(2, 2, 2, 2), True),
+    ],
+)  # fmt: skip
+def test_stages_that_run_at_once_touch_but_share_no_pe(rect: Rect, apart: bool) -> None:
+    lanes = replace(MACHINE, settings={"lanes": 2})
+    for stages in ((FIRST, replace(SECOND, rect=rect)), (replace(FIRST, rect=rect), replace(SECOND, rect=FIRST.rect))):
+        words = [v.expected for v in check(replace(LEGAL, machine=lanes, stages=stages, schedule="pipeline"))]
+        assert words == ([] if apart else ["no PE in both"])
+        assert check(replace(LEGAL, machine=lanes, stages=stages)) == ()
+
+
+def test_words_that_pass_between_pes_of_a_grid_and_rows_of_a_line() -> None:
+    """A register of a grid belongs to its PE; one of a line has been reached over the rows before it."""
+    held = replace(BODY, registers=(RegisterUse("0", 0, 0, 0), RegisterUse("h0", 1, 0, 0), RegisterUse("0", 1, 0, 0)))
+    line = replace(MACHINE, fabric=Fabric("line", 4, 4))
+    assert body_crossings(BODY, False) == body_crossings(held, False) == body_hops(held, MACHINE) == 1
+    assert body_crossings(held, True) == body_hops(held, line) == 2
+    assert body_crossings(BODY, True) == body_hops(BODY, line) == 0

@@ -45,10 +45,8 @@ def too_many_colours(mapping: Mapping, route: Route, rng: random.Random) -> Rout
 @fatal
 def shared_colour(mapping: Mapping, rng: random.Random) -> Mutant:
     """Two routes hold one colour in a router that both pass."""
-    if len(mapping.routes) < 3:
-        return None
-    first = mapping.routes[1]
-    return replace(mapping, routes=(*mapping.routes, replace(first, tensor=first.tensor)))
+    travelling = [route for route in mapping.routes if route.links]
+    return replace(mapping, routes=(*mapping.routes, rng.choice(travelling))) if travelling else None
 
 
 @fatal

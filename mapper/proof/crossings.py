@@ -8,13 +8,13 @@ from mapper.placement import KernelMapping
 __all__ = ["body_crossings", "route_hop_bytes"]
 
 
-def body_crossings(body: KernelMapping) -> int:
+def body_crossings(body: KernelMapping, line: bool) -> int:
     """Words passed between PEs in one iteration.
 
     On a line, a value that sits in a row register has crossed into that row (host constants are set, not passed). On
-    a grid, a MOVE or an operation that reads another PE's output crosses one link.
+    a grid, a MOVE or an operation that reads another PE's output crosses one link; registers are a PE's own.
     """
-    if body.registers:
+    if line:
         rows = {(use.value, use.row) for use in body.registers}
         return sum(not value.startswith("h") for value, _ in rows)
     seat: dict[str, int] = {str(p.node): p.pe for p in body.placed}

@@ -70,6 +70,20 @@ def test_a_random_model_is_evaluated_as_onnxruntime_does(benchmark_named, number
         np.testing.assert_allclose(got.astype(float), want.astype(float), rtol=1e-3, atol=slack)
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4), (2, 3, 2, 5)])
+def test_batch_normalisation_before_opset_14_is_inference(shape) -> None:
+    x, draw = np.random.default_rng(2).normal(size=shape).astype(np.float32), np.random.default_rng(3)
+    s, b, m, v = (draw.uniform(0.5, 2, 3).astype(np.float32) for _ in range(4))
+    found = evaluated([node("BatchNormalization", "xsbmv", epsilon=0.25)], {"x": x}, 9, s=s, b=b, m=m, v=v)
+    for c in range(3):
+        np.testing.assert_allclose(found[:, c], s[c] * (x[:, c] - m[c]) / np.sqrt(v[c] + 0.25) + b[c], rtol=1e-5)
+
+
+def test_a_maximum_tells_where_it_was() -> None:
+    nodes = [node("MaxPool", ["x"], ["m", "i"], kernel_shape=[2]), node("Cast", ["i"], ["y"], to=1)]
+    np.testing.assert_array_equal(evaluated(nodes, {"x": LINE[..., ::-1].copy()}), [[[0, 1, 2, 3]]])
+
+
 LINE = np.arange(1, 6, dtype=np.float32).reshape(1, 1, 5)
 
 
