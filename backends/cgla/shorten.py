@@ -40,7 +40,8 @@ def _is_open(search: Search, keep: float) -> bool:
 
 def _try_whole(search: Search, effort: float) -> None:
     """One row shorter at once, as long as that succeeds."""
-    while _is_open(search, 0.0) and search.attempt(search.rows - 1, effort, "clauses") == "found":
+    engines: tuple[Engine, ...] = ("portfolio", "clauses") if search.dominance.order else ("portfolio",)
+    while any(_is_open(search, 0.0) and search.attempt(search.rows - 1, effort, e) == "found" for e in engines):
         pass
 
 
@@ -63,12 +64,14 @@ def _rounds(search: Search, total: float, keep: float) -> None:
 
 
 def _one_row_less(search: Search, effort: float, keep: float) -> None:
-    """The whole model at one row less; where no plan keeps the order, a wider model may refute that row count."""
-    if _is_open(search, keep):
-        rows, share = search.rows - 1, min(effort, search.budget - keep)
-        answer = search.attempt(rows, share, "clauses")
-        if answer == "refuted" and search.relaxes and _is_open(search, 0.0):
-            search.whole(rows, search.budget, "clauses")
+    """The whole model at one row less, with twice the effort if that closes the gap. Where no plan keeps the order, a
+    wider model may refute that row count."""
+    if not _is_open(search, keep):
+        return
+    rows = search.rows - 1
+    answer = search.attempt(rows, min(effort * (1 + (rows == search.bound)), search.budget - keep), "clauses")
+    if answer == "refuted" and search.relaxes and _is_open(search, 0.0):
+        search.whole(rows, search.budget, "clauses")
 
 
 def _gather_and_squeeze(search: Search, height: int, effort: float, keep: float, gather: Objective) -> None:
