@@ -19,6 +19,7 @@ from .search import Engine, Search
 from .windows import Window, polish, roomy, squeeze
 
 FIRST_SLICE = 0.6  # effort of the first whole model
+SMALL_NODES = 100
 FIRST_SHARE = 0.12  # of the budget, for one row less after the first round that gains nothing; doubled at each one
 BOUND_SHARE, HOP_SHARE = 0.16, 0.06  # of the budget, kept for refutations at the end and for hops
 FIRST_HEIGHT, HEIGHT_STEP, HEIGHT_BACK = 8, 2, 4  # rows of a squeezed window: first, taller each round, after a gain
@@ -39,9 +40,9 @@ def _is_open(search: Search, keep: float) -> bool:
 
 
 def _try_whole(search: Search, effort: float) -> None:
-    """One row shorter at once, as long as that succeeds."""
-    engines: tuple[Engine, ...] = ("portfolio", "clauses") if search.dominance.order else ("portfolio",)
-    while any(_is_open(search, 0.0) and search.attempt(search.rows - 1, effort, e) == "found" for e in engines):
+    """One row shorter at once, as long as that succeeds. The portfolio settles small bodies."""
+    engine: Engine = "portfolio" if len(search.body.ids) <= SMALL_NODES else "clauses"
+    while _is_open(search, 0.0) and search.attempt(search.rows - 1, effort, engine) == "found":
         pass
 
 
