@@ -32,7 +32,7 @@ WORTH = 800
 LOWER, RAISE = 0.95, 1.02  # steps of the target behind a success and a failure
 SLACK = 1.05
 SNAKES = (1.0, 1.02, SLACK)  # targets of the snakes that are compared, in times of the least
-MANY = 1000  # stages, beyond which other snakes are not made
+MANY = 500  # stages, beyond which other snakes are not made: a thousand would take 20 s
 LOOSE = 1.15  # the snake itself may need this much more time with another number of columns
 
 
