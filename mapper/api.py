@@ -17,7 +17,7 @@ __all__ = ["compare", "compile", "load", "machine"]
 def compile(
     source: str | Path,
     target: str,
-    machine: str | Machine | None = None,
+    machine: str | Path | Machine | None = None,
     *,
     dims: Mapping[str, int] | None = None,
     options: Mapping[str, str] | None = None,
@@ -32,6 +32,7 @@ def compile(
     `dims` binds symbolic dimensions, `options` are the target's own (`--set`). Raises the errors of `mapper.errors`.
     """
     request = Request(objective, effort, seed, time_limit_seconds, dict(options or {}))
+    machine = str(machine) if isinstance(machine, Path) else machine
     return compiler.compile(source, target, machine, request=request, dims=dims, strict=strict)
 
 
@@ -40,9 +41,9 @@ def load(source: str | Path, dims: Mapping[str, int] | None = None) -> Any:
     return inputs.load(source, dims).value
 
 
-def machine(name: str) -> Machine:
+def machine(name: str | Path) -> Machine:
     """A machine by name, parametric name or YAML file."""
-    return machines.resolve(name)
+    return machines.resolve(str(name))
 
 
 def compare(source: str | Path, targets: Sequence[str] = (), dims: Mapping[str, int] | None = None) -> Any:
