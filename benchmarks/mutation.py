@@ -56,8 +56,8 @@ class Group:
 
 
 _PLAYING = ("crossings", "held", "literal", "merging", "replay", "run", "tally", "values")
-_PLAY = ("tests/test_simulate.py", "tests/test_check.py", "tests/test_traffic.py", "tests/test_faults.py",
-         "tests/test_invariants.py")  # fmt: skip
+_PLAY = ("tests/test_play.py", "tests/test_simulate.py", "tests/test_check.py", "tests/test_traffic.py",
+         "tests/test_faults.py", "tests/test_invariants.py")  # fmt: skip
 _PLACED = "tests/test_faults.py::test_faults_of_placed_kernels"
 GROUPS = {
     "checker of networks": Group(

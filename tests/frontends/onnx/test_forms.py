@@ -7,6 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from mapper.frontends.onnx import ModelError, load_model
+from mapper.frontends.onnx.evaluator import NoReference
 from mapper.frontends.onnx.operators import claim
 
 from .making import assert_equals_reference, model, node
@@ -114,7 +115,11 @@ CASES = {
 
 @pytest.mark.parametrize(("made", "inputs", "tensors", "opset"), CASES.values(), ids=CASES)
 def test_it_equals_the_reference(made, inputs, tensors, opset) -> None:
-    assert_equals_reference(model([made], inputs, [name for name in made.output if name], tensors, opset))
+    try:
+        assert_equals_reference(model([made], inputs, [name for name in made.output if name], tensors, opset))
+    except NoReference as error:  # some forms ONNX's evaluator lacks
+        pytest.importorskip("onnxruntime", reason=str(error))
+        raise
 
 
 def test_a_tensor_beyond_all_limits_is_refused_with_its_shape() -> None:
