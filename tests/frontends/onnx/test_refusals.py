@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 from mapper.frontends.onnx import ModelError, load_model
+from mapper.frontends.onnx.reference import random_feeds
+from mapper.interpret import run
 
 from .making import model, node
 
@@ -40,7 +42,8 @@ CASES = {
     "an unknown extent beside nothing": (
         node("Reshape", "xs", allowzero=1), {"x": (2, 3)}, {"s": ints(0, -1)}, "[2, 3] cannot be seen as [0, -1]"),
     "another number of elements": (node("Reshape", "xs"), {"x": (2, 3)}, {"s": ints(4, 2)}, "[4, 2]"),
-    "a flattening behind the last axis": (node("Flatten", "x", axis=3), {"x": (2, 3)}, {}, "axis 3 of a tensor of rank 2"),
+    "a flattening behind the last axis": (node("Flatten", "x", axis=3), {"x": (2, 3)}, {},
+        "axis 3 of a tensor of rank 2"),
     "a flattening before the first axis": (
         node("Flatten", "x", axis=-3), {"x": (2, 3)}, {}, "axis -3 of a tensor of rank 2"),
     "a squeeze of two": (node("Squeeze", "xa"), {"x": (1, 2)}, {"a": ints(1)}, "Squeeze of [1, 2] along [1]"),
@@ -63,7 +66,8 @@ CASES = {
     "a tile of another rank": (node("Tile", "xs"), {"x": (2, 3)}, {"s": ints(2)}, "Tile of rank 2 by 1 repeats"),
     "pads of another rank": (node("Pad", "xp"), {"x": (2, 3)}, {"p": ints(0, 1)}, "Pad has impossible pads"),
     "a reflection of the whole": (
-        node("Pad", "xp", mode="reflect"), {"x": (3,)}, {"p": ints(1, 3)}, "Pad by 3 reflects more than the 3 elements"),
+        node("Pad", "xp", mode="reflect"), {"x": (3,)}, {"p": ints(1, 3)},
+            "Pad by 3 reflects more than the 3 elements"),
     "an edge of nothing": (
         node("Pad", "xp", mode="edge"), {"x": (0,)}, {"p": ints(1, 0)}, "Pad by 1 reflects more than the 0 elements"),
     "depth that is no block": (
@@ -79,7 +83,8 @@ CASES = {
     "too few scales": (*resized(scales=[2.0]), "Resize has 1 scales or sizes for 2 axes"),
     "a scale of none": (*resized(scales=[1, 0.0]), "Resize has 2 scales or sizes for 2 axes"),
     "batches that do not broadcast": (
-        node("MatMul", "xz"), {"x": (2, 3, 4), "z": (3, 4, 5)}, {}, "batches of [2, 3, 4] and [3, 4, 5] do not broadcast"),
+        node("MatMul", "xz"), {"x": (2, 3, 4), "z": (3, 4, 5)}, {},
+            "batches of [2, 3, 4] and [3, 4, 5] do not broadcast"),
     "a product with a number": (node("MatMul", "xz"), {"x": (3,), "z": ()}, {}, "do not multiply"),
     "a product of three axes": (
         node("Gemm", "xz"), {"x": (2, 3, 4), "z": (4, 5)}, {}, "Gemm of ranks 3 and 2, both must be 2"),
@@ -107,7 +112,8 @@ CASES = {
         "GatherElements of [2, 3] by indices [1, 4]"),
     "picks of another rank": (node("GatherElements", "xi"), {"x": (2, 3)}, {"i": ints(0)}, "GatherElements of [2, 3]"),
     "picks of more axes than there are": (
-        node("GatherND", "xi"), {"x": (2, 3)}, {"i": ints(0, 0, 0).reshape(1, 3)}, "GatherND of [2, 3] by indices [1, 3]"),
+        node("GatherND", "xi"), {"x": (2, 3)}, {"i": ints(0, 0, 0).reshape(1, 3)},
+            "GatherND of [2, 3] by indices [1, 3]"),
     "batches unlike": (
         node("GatherND", "xi", batch_dims=1), {"x": (2, 3)}, {"i": ints(0).reshape(1, 1)}, "with 1 batch axes"),
     "recurrence without a batch": (*rnn("LSTM", (1, 8, 3), (1, 8, 2), x=(2, 3)), "LSTM of ranks 2, 3 and 3"),
@@ -134,7 +140,8 @@ CASES = {
     "a window wider than the image": (node("MaxPool", "x", kernel_shape=[5]), {"x": (1, 1, 4)}, {}, "MaxPool"),
     "a filter of another rank": (node("Conv", "xw"), {"x": (1, 2, 5)}, {"w": zeros(1, 2)}, "Conv of ranks 3 and 2"),
     "a filter of other channels": (
-        node("Conv", "xw"), {"x": (1, 2, 5)}, {"w": zeros(1, 3, 2)}, "Conv of 1 groups: 2 channels and a kernel [1, 3, 2]"),
+        node("Conv", "xw"), {"x": (1, 2, 5)}, {"w": zeros(1, 3, 2)},
+            "Conv of 1 groups: 2 channels and a kernel [1, 3, 2]"),
     "three groups of four": (
         node("Conv", "xw", group=3), {"x": (1, 3, 5)}, {"w": zeros(4, 1, 2)}, "Conv of 3 groups: 3 channels"),
     "a kernel that differs": (
@@ -142,9 +149,11 @@ CASES = {
     "a bias of two for one": (
         node("Conv", "xwb"), {"x": (1, 2, 5)}, {"w": zeros(1, 2, 2), "b": zeros(2)}, "the bias [2] is not one value"),
     "a bias of two for one, back": (
-        node("ConvTranspose", "xwb"), {"x": (1, 2, 5)}, {"w": zeros(2, 1, 2), "b": zeros(2)}, "the bias [2] is not one"),
+        node("ConvTranspose", "xwb"), {"x": (1, 2, 5)}, {"w": zeros(2, 1, 2), "b": zeros(2)},
+            "the bias [2] is not one"),
     "pads of one side, back": (
-        node("ConvTranspose", "xw", pads=[1]), {"x": (1, 2, 5)}, {"w": zeros(2, 1, 2)}, "ConvTranspose has an impossible"),
+        node("ConvTranspose", "xw", pads=[1]), {"x": (1, 2, 5)}, {"w": zeros(2, 1, 2)},
+            "ConvTranspose has an impossible"),
     "a stride of nothing, back": (
         node("ConvTranspose", "xw", strides=[0]), {"x": (1, 2, 5)}, {"w": zeros(2, 1, 2)},
         "ConvTranspose has an impossible window"),
@@ -174,15 +183,123 @@ CASES = {
     "blocks that do not cover": (
         node("DequantizeLinear", "xs", axis=1, block_size=2), {"x": (INT8, (2, 5))}, {"s": np.ones((2, 2), F)},
         "scales [2, 2] do not cover [2, 5] in blocks of 2", 21),
+    "angles wider than a head": (
+        node("RotaryEmbedding", "xpcs", domain="com.microsoft", num_heads=2), {"x": (1, 2, 4)},
+        {"p": ints(0), "c": zeros(3, 2), "s": zeros(3, 2)}, "RotaryEmbedding turns heads of 2 by 2 angles"),
+    "heads that do not divide": (
+        node("RotaryEmbedding", "xpcs", domain="com.microsoft", num_heads=3), {"x": (1, 2, 4)},
+        {"p": ints(0), "c": zeros(3, 1), "s": zeros(3, 1)}, "RotaryEmbedding of [1, 2, 4] by angles [3, 1]"),
+    "transposed batches": (
+        node("FusedMatMul", "xz", domain="com.microsoft", transBatchA=1), {"x": (2, 3), "z": (3, 2)}, {},
+        "FusedMatMul with transposed batches is not supported"),
+    "an activation that nobody knows": (
+        node("FusedGemm", "xzb", domain="com.microsoft", activation="Cube"), {"x": (2, 3), "z": (3, 2), "b": (2,)}, {},
+        "activation 'Cube' of FusedGemm is unknown"),
+    "an activation of a convolution that nobody knows": (
+        node("FusedConv", "xw", domain="com.microsoft", activation="Cube"), {"x": (1, 1, 4)}, {"w": zeros(1, 1, 2)},
+        "activation 'Cube' of FusedConv is unknown"),
+    "pooling with channels last": (
+        node("QLinearGlobalAveragePool", "aszty", "o", domain="com.microsoft", channels_last=1),
+        {"a": (TensorProto.UINT8, (1, 2, 2, 3))},
+        {"s": F(1), "z": np.uint8(0), "t": F(1), "y": np.uint8(0)}, "with channels last is not known here"),
+    "a cut of another rank": (
+        node("Slice", "xse"), {"x": (4,)}, {"s": ints(0, 0), "e": ints(1, 1)}, "Slice's starts, ends, axes and steps"),
+    "a sequence of another kind": (node("SequenceAt", "xi"), {"x": (2,)}, {"i": np.array(0)}, "SequenceAt"),
     "bits of another width": (node("BitCast", "x", to=int(INT8)), {"x": (3,)}, {}, "BitCast", 26),
     "an axis before the first": (node("Softmax", "x", axis=-3), {"x": (2, 3)}, {}, "axis -3 of a tensor of rank 2"),
-    "a sum behind the last axis": (node("ReduceSum", "xa"), {"x": (2, 3)}, {"a": ints(2)}, "axis 2 of a tensor of rank 2"),
+    "a sum behind the last axis": (node("ReduceSum", "xa"), {"x": (2, 3)}, {"a": ints(2)},
+        "axis 2 of a tensor of rank 2"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_it_is_refused_with_its_reason(case) -> None:
     made, inputs, tensors, words, *opset = case
+    domains = [made.domain] if made.domain else []
     with pytest.raises(ModelError) as refusal:
-        load_model(model([made], inputs, list(made.output), tensors, *opset))
+        load_model(model([made], inputs, list(made.output), tensors, *(opset or [18]), domains=domains))
     assert words in str(refusal.value)
+
+
+HOST = {
+    "a maximum that tells where": (node("MaxPool", "x", "yz", kernel_shape=[2]), {"x": (1, 1, 4)}, {}),
+    "a drawn mask": (node("Dropout", "xrt"), {"x": (4,)}, {"r": np.array(0.5, F), "t": np.array(True)}),
+    "a matrix quantised by rows": (
+        node("QLinearMatMul", "aszbtvuw"), {"a": (INT8, (2, 3))},
+        {"s": np.ones(2, F), "z": np.zeros(2, np.int8), "b": np.ones((3, 2), np.int8), "t": F(1), "v": np.int8(0),
+         "u": F(1), "w": np.int8(0)}),
+    "the places that are not zero": (node("NonZero", "x"), {"x": (2, 3)}, {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("made", "inputs", "tensors"), HOST.values(), ids=HOST)
+def test_what_the_fabric_does_not_do_is_left_to_the_host(made, inputs, tensors) -> None:
+    graph = load_model(model([made], inputs, list(made.output), tensors))
+    assert [n.fate for n in graph.nodes] == ["host"]
+
+
+FOLDED = {
+    "Range": (node("Range", "abc"), [np.array(7), np.array(0), np.array(-3)], [7, 4, 1]),
+    "Tile": (node("Tile", "ab"), [ints(1, 2), ints(2)], [1, 2, 1, 2]),
+    "Expand": (node("Expand", "ab"), [ints(5), ints(3)], [5, 5, 5]),
+    "ConstantOfShape": (
+        node("ConstantOfShape", "a", value=numpy_helper.from_array(ints(9))), [ints(3)], [9, 9, 9]),
+    "EyeLike": (node("EyeLike", "a", dtype=7), [np.zeros((2, 2), np.int64)], [[1, 0], [0, 1]]),
+    "Gather": (node("Gather", "ab", axis=0), [ints(4, 5, 6), ints(-1, 0)], [6, 4]),
+    "Where": (node("Where", "abc"), [np.array([True, False]), ints(1), ints(2)], [1, 2]),
+    "Concat": (node("Concat", "ab", axis=0), [ints(1), ints(2, 3)], [1, 2, 3]),
+    "a shape from the end": (node("Shape", "x", start=-2), [], [3, 4]),
+    "a shape up to the end": (node("Shape", "x", end=-1), [], [2, 3]),
+    "a shape beyond both ends": (node("Shape", "x", start=-9, end=9), [], [2, 3, 4]),
+    "Size": (node("Size", "x"), [], 24),
+    "a quantised number": (node("DequantizeLinear", "abc"), [np.int8(7), F(0.5), np.int8(1)], 3.0),
+    "MelWeightMatrix": (
+        node("MelWeightMatrix", "abcde"),
+        [np.array(2), np.array(8), np.array(16), np.array(1.0, F), np.array(8.0, F)], None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("made", "known", "expected"), FOLDED.values(), ids=FOLDED)
+def test_known_values_are_computed_while_the_model_is_read(made, known, expected) -> None:
+    tensors = dict(zip("abcde", known, strict=False))
+    graph = load_model(model([made], {"x": (2, 3, 4)}, ["y"], tensors))
+    assert [n.fate for n in graph.nodes] == ["folded"]
+    if expected is not None:
+        np.testing.assert_array_equal(run(graph, random_feeds(graph, 0))["y"], expected)
+
+
+@pytest.mark.parametrize("made", [
+    node("Range", "abc"), node("Tile", "de"), node("Relu", "x"),
+])  # fmt: skip
+def test_what_is_large_or_unknown_is_not_computed_beforehand(made) -> None:
+    tensors = {
+        "a": np.array(0),
+        "b": np.array(10**6),
+        "c": np.array(1),
+        "d": ints(1),
+        "e": ints(10**6),
+        "f": ints(2, 2),
+    }
+    graph = load_model(model([made], {"x": (2, 3, 4)}, ["y"], {n: tensors[n] for n in made.input if n in tensors}))
+    assert "folded" not in [n.fate for n in graph.nodes]
+
+
+def test_random_feeds_are_of_unit_size_in_range_and_repeatable() -> None:
+    nodes = [node("Mul", ["x", "v"], ["a"]), node("MatMul", ["a", "w"], ["b"]), node("Gather", ["t", "i"], ["c"],
+        axis=0),
+             node("Cast", ["n"], ["d"], to=1), node("Cast", ["k"], ["e"], to=1), node("Cast", ["o"], ["f"],
+                 to=1)]  # fmt: skip
+    tensors = {"v": np.ones(400, F), "w": np.ones((400, 300), F), "t": np.ones((5, 100), F)}
+    inputs = {"x": (50, 400), "i": (INT64, (900,)), "n": (INT8, (900,)), "k": (INT32, (900,)),
+              "o": (TensorProto.BOOL, (900,))}  # fmt: skip
+    graph = load_model(model(nodes, inputs, list("bcdef"), tensors))
+    feeds, again, other = random_feeds(graph, 3), random_feeds(graph, 3), random_feeds(graph, 4)
+    assert all((feeds[name] == again[name]).all() for name in feeds)
+    assert (feeds["x"] != other["x"]).any()
+    assert 0.95 < feeds["x"].std() < 1.05 and abs(feeds["x"].mean()) < 0.05
+    assert 0.5 <= feeds["v"].min() < 0.6 and 1.4 < feeds["v"].max() <= 1.5
+    assert 0.045 < feeds["w"].std() < 0.055
+    assert (feeds["i"].min(), feeds["i"].max()) == (0, 4)
+    assert feeds["n"].min() < -120 and feeds["n"].max() > 120
+    assert (feeds["k"].min(), feeds["k"].max()) == (0, 3)
+    assert feeds["o"].dtype == bool and 300 < feeds["o"].sum() < 600
