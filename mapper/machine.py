@@ -121,6 +121,11 @@ class Fabric:
             groups.setdefault({"row": row, "column": column}.get(self.memory_ports.per, 0), []).append(pe)
         return tuple(tuple(group) for _, group in sorted(groups.items()))
 
+    @property
+    def ports_per_cycle(self) -> int | None:
+        """Loads and stores that all port groups together begin in a cycle; None where ports are not limited."""
+        return None if self.memory_ports is None else self.memory_ports.count * len(self.port_groups)
+
     @cached_property
     def neighbours(self) -> tuple[tuple[int, ...], ...]:
         """Per PE, the other PEs that read its output register in the next cycle, ascending."""

@@ -14,7 +14,7 @@ PEs go so that neighbours stay neighbours and every PE keeps what it runs. Three
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from mapper.dfg import Dfg
@@ -25,7 +25,7 @@ from .bounds import binding, static_bounds
 from .problem import Problem, operation_of
 from .trials import Find
 
-__all__ = ["carried", "core", "inside", "smaller", "stood_up", "turned"]
+__all__ = ["carried", "core", "corner", "inside", "places", "renumbered", "smaller", "stood_up", "turned"]
 
 ROOM = 3.0  # slots of a core over operations, at the lower bound
 MARGIN = 2  # rows and columns more than that
@@ -36,7 +36,7 @@ def core(dfg: Dfg, fabric: Fabric, low: int) -> Fabric | None:
     side = max(4, math.isqrt(math.ceil(ROOM * len(dfg.nodes) / low)) + MARGIN)
     if side + MARGIN >= min(fabric.rows, fabric.columns):
         return None
-    found = _corner(fabric, side, side, "mesh" if fabric.topology == "torus" else fabric.topology)
+    found = corner(fabric, side, side)
     return found if inside(found, fabric) and _bound(dfg, found) == low else None
 
 
@@ -49,7 +49,7 @@ def smaller(dfg: Dfg, fabric: Fabric, below: float) -> Iterator[Fabric]:
     for height, width, kind in shapes:
         if min(height, width) < 1 or (height, width, kind) == (rows, columns, topology):
             continue
-        found = _corner(fabric, height, width, kind)
+        found = corner(fabric, height, width, kind)
         bound = _bound(dfg, found)
         if inside(found, fabric) and bound is not None and bound < below:
             yield found
@@ -57,7 +57,7 @@ def smaller(dfg: Dfg, fabric: Fabric, below: float) -> Iterator[Fabric]:
 
 def inside(small: Fabric, large: Fabric) -> bool:
     """Do neighbours stay neighbours, and PEs what they are, when every PE keeps its row and column?"""
-    place = _places(small, large)
+    place = places(small, large)
     alive = [pe for pe in range(small.size) if divmod(pe, small.columns) not in small.dead]
     return all(
         small.pe_classes[pe] == large.pe_classes[place[pe]]
@@ -68,7 +68,7 @@ def inside(small: Fabric, large: Fabric) -> bool:
 
 def carried(find: Find, fabric: Fabric) -> Find:
     """An answer for a grid inside of `fabric` as one for `fabric`."""
-    place = _places(find.problem.fabric, fabric)
+    place = places(find.problem.fabric, fabric)
     pes = tuple(None if pe is None else place[pe] for pe in find.schedule.pe)
     return Find(_on(find.problem, fabric), replace(find.schedule, pe=pes))
 
@@ -87,11 +87,16 @@ def stood_up(mapping: KernelMapping, lying: Fabric) -> KernelMapping:
     def up(pe: int) -> int:
         return pe % lying.columns * lying.rows + pe // lying.columns
 
+    registers = tuple(replace(r, row=r.column, column=r.row) for r in mapping.registers)
+    return replace(renumbered(mapping, up), registers=registers)
+
+
+def renumbered(mapping: KernelMapping, number: Callable[[int], int]) -> KernelMapping:
+    """The mapping with `number(pe)` for each PE; registers are left where they are."""
     return replace(
         mapping,
-        placed=tuple(replace(p, pe=up(p.pe)) for p in mapping.placed),
-        moves=tuple(replace(m, pe=up(m.pe)) for m in mapping.moves),
-        registers=tuple(replace(r, row=r.column, column=r.row) for r in mapping.registers),
+        placed=tuple(replace(p, pe=number(p.pe)) for p in mapping.placed),
+        moves=tuple(replace(m, pe=number(m.pe)) for m in mapping.moves),
     )
 
 
@@ -103,12 +108,14 @@ def _on(problem: Problem, fabric: Fabric) -> Problem:
     return Problem(problem.dfg, fabric, (*(operation_of(node, fabric) for node in nodes), *moves), problem.reads)
 
 
-def _places(small: Fabric, large: Fabric) -> Sequence[int]:
+def places(small: Fabric, large: Fabric) -> Sequence[int]:
     """The PE of `large` in the row and column of each of `small`."""
     return [pe // small.columns * large.columns + pe % small.columns for pe in range(small.size)]
 
 
-def _corner(fabric: Fabric, rows: int, columns: int, topology: str) -> Fabric:
+def corner(fabric: Fabric, rows: int, columns: int, topology: str = "") -> Fabric:
+    """The grid of so many rows and columns in the corner; without a `topology`, links around a torus leave it."""
+    topology = topology or ("mesh" if fabric.topology == "torus" else fabric.topology)
     dead = frozenset((row, column) for row, column in fabric.dead if row < rows and column < columns)
     return replace(fabric, topology=topology, rows=rows, columns=columns, dead=dead)  # type: ignore[arg-type]
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mapper.arrays import Part, body_copies
+from mapper.arrays import Part
 from mapper.backends.cgra.bounds import Bound, binding, static_bounds
 from mapper.backends.cgra.problem import is_memory
 from mapper.ir import Op
@@ -18,7 +18,7 @@ from mapper.machine import Fabric
 from mapper.mapping import Mapping, Stage, TileLoop
 from mapper.placement import KernelMapping
 
-from .strips import part_of, strip
+from .strips import copies_in, part_of, strip
 
 __all__ = ["loop_facts"]
 
@@ -61,12 +61,11 @@ def _rows(
 
 
 def _copies(tiles: Sequence[TileLoop], loops: Sequence[str]) -> int:
-    copies = body_copies(tiles, frozenset({"unroll"}))
-    return math.prod(count for name, count in copies.items() if name in loops)
+    return math.prod(count for name, count in copies_in(tiles).items() if name in loops)
 
 
 def _ports_busy(body: KernelMapping, fabric: Fabric, replicas: int) -> float | None:
-    if fabric.memory_ports is None:
+    ports = fabric.ports_per_cycle
+    if ports is None:
         return None
-    ports = fabric.memory_ports.count * len(fabric.port_groups)
     return replicas * sum(map(is_memory, body.dfg.nodes)) / (ports * body.ii)

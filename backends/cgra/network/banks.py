@@ -11,7 +11,7 @@ Accumulators are stored in the last iteration of a run only. Where data chooses 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,13 +19,15 @@ from typing import Any
 import numpy as np
 
 from mapper import dtypes
-from mapper.arrays import StagePlan, body_copies, body_runs
+from mapper.arrays import StagePlan, body_runs
 from mapper.index import Index, interval
 from mapper.ir import Access, Graph, Op
 from mapper.kernels.body import lower_main, lower_tail
 from mapper.kernels.emit import Lowered, Site
 from mapper.kernels.style import CGRA_STYLE
 from mapper.mapping import WRITTEN, Buffer, TileLoop
+
+from .strips import UNROLL, copies_in
 
 __all__ = ["stalls", "stalls_per_run"]
 
@@ -37,7 +39,7 @@ Array = np.ndarray[Any, Any]
 
 def stalls(graph: Graph, plan: StagePlan, banks: int) -> int:
     """Cycles that the bodies of a stage wait for banks in all their runs."""
-    copies = body_copies(plan.loops, frozenset({"unroll"}))
+    copies = copies_in(plan.loops)
     runs, tail_runs = body_runs(plan)
     waiting = runs * stalls_per_run(graph, plan, lower_main(graph, plan.op, CGRA_STYLE, copies), banks)
     tail = lower_tail(graph, plan.op, CGRA_STYLE, copies)
@@ -93,53 +95,62 @@ class _Walk:
         depth = max((b.depth for b in self.plan.buffers if b.memory == "spm"), default=0)
         return tuple(loop for loop in self.plan.loops[depth:] if loop.loop in self.walked)
 
+    @property
+    def length(self) -> int:
+        """Iterations that are followed."""
+        total = math.prod(loop.trips for loop in self.inside if loop.axis is None)
+        return max(2, min(SAMPLE, total))
+
     @cached_property
     def steps(self) -> list[tuple[TileLoop, Array]]:
         """The step at which each temporal loop stands in each iteration."""
         counting = [loop for loop in self.inside if loop.axis is None]
-        number = np.arange(max(2, min(SAMPLE, math.prod(loop.trips for loop in counting))))
+        number = np.arange(self.length)
         found = []
         for loop in reversed(counting):
             found.append((loop, number % loop.trips))
             number = number // loop.trips
         return found
 
+    @cached_property
+    def counters(self) -> dict[str, Array]:
+        """Where each operator loop stands in each iteration."""
+        found = dict.fromkeys(self.op.extents, np.zeros(self.length, np.int64))
+        for loop, step in self.steps:
+            found[loop.loop] = found[loop.loop] + step * loop.step
+        return found
+
     def words(self, site: Site, number: int) -> Iterator[Array]:
         """Per replica, the word that a load or store reaches in each iteration; -1 where it does nothing."""
-        steps = self.steps
-        length = len(steps[0][1]) if steps else 2
-        counters = dict.fromkeys(self.op.extents, np.zeros(length, np.int64))
-        for loop, step in steps:
-            counters[loop.loop] = counters[loop.loop] + step * loop.step
+        acts = self._acts(site)
         for displaced in self._replicas():
-            at = {name: values + displaced.get(name, 0) for name, values in counters.items()}
-            yield np.where(self._acts(site, steps, length), self._address(site, at, number) // WORD_BYTES, -1)
+            at = {name: values + displaced.get(name, 0) for name, values in self.counters.items()}
+            yield np.where(acts, self._address(site, at, number) // WORD_BYTES, -1)
 
     def _replicas(self) -> Iterator[dict[str, int]]:
         """Displacement of the loops in each replica of the body."""
-        beside = [loop for loop in self.inside if loop.axis not in (None, "unroll")]
+        beside = [loop for loop in self.inside if loop.axis not in (None, UNROLL)]
         for steps in np.ndindex(*(loop.trips for loop in beside)):
             moved: dict[str, int] = {}
             for loop, step in zip(beside, steps, strict=True):
                 moved[loop.loop] = moved.get(loop.loop, 0) + step * loop.step
             yield moved
 
-    def _acts(self, site: Site, steps: Sequence[tuple[TileLoop, Array]], length: int) -> Array:
+    def _acts(self, site: Site) -> Array:
         """A store of an accumulator acts when the reducing loops stand at their last step."""
-        acts = np.ones(length, bool)
+        acts = np.ones(self.length, bool)
         if site.role in ("out", "partial") and self.op.combiner is not None:
-            for loop, step in steps:
+            for loop, step in self.steps:
                 acts &= (step == loop.trips - 1) | (loop.loop in self.op.output_loops)
         return acts
 
     def _address(self, site: Site, counters: Mapping[str, Array], number: int) -> Array:
         """Byte address of the element in the slice that holds it."""
-        length = len(next(iter(counters.values()), np.zeros(2)))
         if any(index.gathered for index in site.access.index):
-            return np.random.default_rng(number).integers(0, self.banks, length) * WORD_BYTES
+            return np.random.default_rng(number).integers(0, self.banks, self.length) * WORD_BYTES
         buffer = self._buffer(site.access)
         sizes = self._sizes(buffer.depth if buffer is not None else 0)
-        element, pitch = np.zeros(length, np.int64), 1
+        element, pitch = np.zeros(self.length, np.int64), 1
         for index, extent in zip(reversed(site.access.index), reversed(self._shape(site.access)), strict=True):
             element = element + pitch * np.asarray(index.at(counters))
             pitch *= min(extent, _span(index, sizes))

@@ -25,7 +25,7 @@ from mapper.tiling.program import Program, movement
 
 from .banks import stalls
 from .order import accumulated
-from .strips import ACROSS, DOWN, corners, displaced, part_of, parts, strip
+from .strips import ACROSS, DOWN, UNROLL, corners, displaced, part_of, parts, strip
 from .unroll import Sizes, Way, best_unrolling
 
 MOST_COPIES = 16
@@ -46,7 +46,7 @@ class GridRules:
     known_stalls: dict[object, int] = field(default_factory=dict, compare=False)
 
     style = CGRA_STYLE
-    body_axes = frozenset({"unroll"})
+    body_axes = frozenset({UNROLL})
     keeps = "spm"
     smaller = None  # tiles share one scratchpad: what is kept there is decided over the whole graph
 
@@ -69,7 +69,7 @@ class GridRules:
             Axis(DOWN, fabric.rows, multicast=False, displaces="rows"),
             Axis(ACROSS, fabric.columns, multicast=False, displaces="columns"),
         )
-        return (*strips, Axis("unroll", fabric.size))
+        return (*strips, Axis(UNROLL, fabric.size))
 
     @cached_property
     def _ways(self) -> tuple[Way, ...]:

@@ -12,14 +12,16 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from mapper.arrays import Part
+from mapper.arrays import Part, body_copies
+from mapper.backends.cgra.subgrid import corner, places, renumbered
 from mapper.machine import Fabric, MemoryPorts
 from mapper.mapping import TileLoop
 from mapper.placement import KernelMapping
 
-__all__ = ["ACROSS", "DOWN", "corners", "displaced", "part_of", "parts", "strip"]
+__all__ = ["ACROSS", "DOWN", "UNROLL", "copies_in", "corners", "displaced", "part_of", "parts", "strip"]
 
 DOWN, ACROSS = "down", "across"  # axes of strips that follow each other along rows, along columns
+UNROLL = "unroll"  # the axis of copies inside one body
 NARROWEST = 4  # rows or columns of a strip; in narrower ones values find no way past each other
 
 
@@ -38,6 +40,11 @@ def part_of(fabric: Fabric, loops: Sequence[TileLoop]) -> Part | None:
     """What tile loops on the axes of strips leave to each body; None if there are none."""
     down, across = cuts = _along(DOWN, loops), _along(ACROSS, loops)
     return Part(fabric.rows // down, fabric.columns // across, cuts) if cuts != (1, 1) else None
+
+
+def copies_in(loops: Sequence[TileLoop]) -> dict[str, int]:
+    """Copies of each operator loop inside one body."""
+    return body_copies(loops, frozenset({UNROLL}))
 
 
 def _along(axis: str, loops: Sequence[TileLoop]) -> int:
@@ -61,7 +68,7 @@ def strip(fabric: Fabric, part: Part | None) -> Fabric:
         return fabric
     ports = fabric.memory_ports
     shared = None if ports is None else replace(ports, count=_share(ports, part.cuts))
-    return replace(_smaller(fabric, part.rows, part.columns), memory_ports=shared)
+    return replace(corner(fabric, part.rows, part.columns), memory_ports=shared)
 
 
 def corners(fabric: Fabric) -> Iterator[Fabric]:
@@ -69,26 +76,12 @@ def corners(fabric: Fabric) -> Iterator[Fabric]:
     has less to look at."""
     rows, columns = min(fabric.rows, NARROWEST), min(fabric.columns, NARROWEST)
     while _alike(fabric) and (rows, columns) != (fabric.rows, fabric.columns):
-        yield _smaller(fabric, rows, columns)
+        yield corner(fabric, rows, columns)
         longer = rows * fabric.columns > columns * fabric.rows
         rows, columns = (rows, min(2 * columns, fabric.columns)) if longer else (min(2 * rows, fabric.rows), columns)
     yield fabric
 
 
-def _smaller(fabric: Fabric, rows: int, columns: int) -> Fabric:
-    topology = "mesh" if fabric.topology == "torus" else fabric.topology
-    return replace(fabric, topology=topology, rows=rows, columns=columns)
-
-
-def displaced(mapping: KernelMapping, corner: Fabric, fabric: Fabric) -> KernelMapping:
-    """A mapping onto the corner with the PE numbers of the whole grid."""
-
-    def number(pe: int) -> int:
-        row, column = divmod(pe, corner.columns)
-        return row * fabric.columns + column
-
-    return replace(
-        mapping,
-        placed=tuple(replace(p, pe=number(p.pe)) for p in mapping.placed),
-        moves=tuple(replace(m, pe=number(m.pe)) for m in mapping.moves),
-    )
+def displaced(mapping: KernelMapping, room: Fabric, fabric: Fabric) -> KernelMapping:
+    """A mapping onto the corner `room` with the PE numbers of the whole grid."""
+    return renumbered(mapping, places(room, fabric).__getitem__)

@@ -28,7 +28,7 @@ from mapper.kernels.signature import signature
 from mapper.machine import Fabric
 from mapper.mapping import TileLoop
 
-from .strips import ACROSS, DOWN
+from .strips import ACROSS, DOWN, UNROLL
 
 __all__ = ["Sizes", "Way", "best_unrolling", "candidates"]
 
@@ -139,7 +139,7 @@ def _placed(op: Op, way: Way, met: list[Candidate], best: _Choice | None, lower:
 
 def _loops(op: Op, copies: Copies, way: Way) -> tuple[TileLoop, ...]:
     beside = [TileLoop(name, 0, factor, axis) for name, factor, axis in _replicated(op, copies, way)]
-    return (*beside, *(TileLoop(name, 0, factor, "unroll") for name, factor in copies))
+    return (*beside, *(TileLoop(name, 0, factor, UNROLL) for name, factor in copies))
 
 
 def _replicated(op: Op, copies: Copies, way: Way) -> list[tuple[str, int, str]]:
@@ -202,7 +202,7 @@ def _grown(op: Op, candidate: Candidate, most_copies: int) -> Iterator[Copies]:
 
 def _candidate(op: Op, way: Way, form: object, copies: Copies, lower: Lower) -> Candidate:
     size, runs, fabric = way.sizes.of(op, form, copies, lower), _runs(op, copies, way), way.sizes.fabric
-    ports = fabric.memory_ports.count * len(fabric.port_groups) if fabric.memory_ports is not None else fabric.size
+    ports = fabric.ports_per_cycle or fabric.size
     share = max(size.nodes / fabric.size, size.accesses / ports)
     together = math.prod(factor for _, factor in copies)
     return Candidate(copies, size.nodes, size.bound * runs, share / together)
