@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from mapper import dtypes
-from mapper.index import Gathered, Index
+from mapper.index import Index
 from mapper.ir import Access, AnyOp, Graph, Op
 from mapper.scalar import Arg, Cast, Const, Counter, Scalar, evaluate, parts, substitute
 
-from .types import dimension_loops, type_of
+from .types import dimension_loops, index_reads, renumbered, type_of
 
-__all__ = ["forward_reads"]
+__all__ = ["composed", "composes", "forward_reads", "is_plain"]
 
 LARGEST_BODY = 24
 
@@ -30,7 +30,7 @@ def forward_reads(graph: Graph) -> Graph:
     for op in graph.ops:
         if isinstance(op, Op):
             for name in [name for name in op.inputs if name in gone]:
-                op = _composed(graph, gone[name], op)
+                op = composed(graph, gone[name], op)
         if isinstance(op, Op) and _vanishes(graph, op):
             gone[op.write.tensor] = op
         else:
@@ -42,16 +42,14 @@ def forward_reads(graph: Graph) -> Graph:
 def _vanishes(graph: Graph, op: Op) -> bool:
     name = op.write.tensor
     readers = graph.consumers[name]
-    if name in graph.outputs or not readers or not _is_plain(op):
+    if name in graph.outputs or not readers or not is_plain(op):
         return False
     if not (op.body == Arg(0) and len(op.reads) == 1) and not _widens(graph, op):
         return False
-    return all(
-        isinstance(r, Op) and all(_composes(op, read) for read in r.reads if read.tensor == name) for r in readers
-    )
+    return all(isinstance(reader, Op) and composes(op, reader) for reader in readers)
 
 
-def _is_plain(op: Op) -> bool:
+def is_plain(op: Op) -> bool:
     """One value per element, at its own place, from unguarded affine reads."""
     if op.combiner is not None or op.tail is not None or any(loop.ordered for loop in op.loops):
         return False
@@ -76,8 +74,16 @@ def _widens(graph: Graph, op: Op) -> bool:
     return few and len(body) <= LARGEST_BODY and any(isinstance(part, Cast) for part in body)
 
 
+def composes(op: Op, reader: Op) -> bool:
+    """Whether all of a reader's accesses can take the nest in: affine results, padding that keeps its value, and no
+    computed indices."""
+    reads = [(at, read) for at, read in enumerate(reader.reads) if read.tensor == op.write.tensor]
+    if op.body != Arg(0) and not index_reads(reader).isdisjoint(at for at, _ in reads):
+        return False
+    return all(_composes(op, read) for _, read in reads)
+
+
 def _composes(op: Op, read: Access) -> bool:
-    """Whether a reader's access can take the nest in: affine result, and padding that keeps its value."""
     if any(not i.is_affine for i in read.index):
         return False
     return not read.guards or _narrow_fill(op, read.fill) is not None
@@ -95,7 +101,7 @@ def _narrow_fill(op: Op, fill: float | int) -> float | int | None:
     return None
 
 
-def _composed(graph: Graph, gone: Op, reader: Op) -> Op:
+def composed(graph: Graph, gone: Op, reader: Op) -> Op:
     """`reader` with each read of the vanished tensor replaced by the reads behind it."""
     loops = dimension_loops(gone.write)
     assert loops is not None
@@ -110,11 +116,13 @@ def _composed(graph: Graph, gone: Op, reader: Op) -> Op:
         inner: dict[int, Scalar] = {i: Arg(len(reads) + i) for i in range(len(gone.reads))}
         reads.extend(_behind(gone, read, names))
         args[number] = _of_type(graph, gone, substitute(gone.body, inner))
-    kept = _renumbered(reads, args, reader)
+    moved = {old: new.read for old, new in args.items() if isinstance(new, Arg)}
     body = substitute(reader.body, args)
     tail = None if reader.tail is None else substitute(reader.tail, args)
     sources = tuple(dict.fromkeys(reader.sources + gone.sources))
-    return replace(reader, reads=kept, body=body, tail=tail, sources=sources)
+    write = renumbered(reader.write, moved)
+    kept = tuple(renumbered(read, moved) for read in reads)
+    return replace(reader, reads=kept, write=write, body=body, tail=tail, sources=sources)
 
 
 def _behind(gone: Op, read: Access, names: Mapping[str, Index]) -> Iterator[Access]:
@@ -130,20 +138,3 @@ def _of_type(graph: Graph, gone: Op, value: Scalar) -> Scalar:
     """The value in the vanished tensor's type (the body's reads are numbered anew, so it is judged before)."""
     dtype = graph.tensor(gone.write.tensor).dtype
     return value if type_of(graph, gone, gone.body, None) == dtype else Cast(dtype, value)
-
-
-def _renumbered(reads: list[Access], args: Mapping[int, Scalar], reader: Op) -> tuple[Access, ...]:
-    """Reads whose indices go through other reads follow those to their new numbers."""
-    moved = {old: new.read for old, new in args.items() if isinstance(new, Arg)}
-
-    def index(i: Index) -> Index:
-        total = Index(const=i.const)
-        for atom, coefficient in i.terms:
-            if isinstance(atom, Gathered):
-                atom = replace(atom, read=moved[atom.read])
-            total = total + Index(((atom, coefficient),))
-        return total
-
-    if all(i.is_affine for read in reader.reads for i in read.index):
-        return tuple(reads)
-    return tuple(replace(read, index=tuple(index(i) for i in read.index)) for read in reads)

@@ -1,6 +1,7 @@
 """Elementwise operators become part of the operator that makes their input, so that the value never leaves it.
 
-A consumer fuses if it reads, in place, a tensor that nobody else wants. Its body then runs on
+A consumer fuses if it reads, in place, a tensor that nobody else wants; what two readers want has one once these are
+fused (`x * sigmoid(x)` behind a product). Its body then runs on
 the value that the producer would have written: in the producer's tail where elements are combined, in its body
 elsewhere. The fused nest stands where the consumer stood, so its other operands are ready.
 
@@ -11,7 +12,7 @@ tensor is kept where it would show.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mapper.dtypes import BITS, is_float
@@ -21,7 +22,7 @@ from mapper.scalar import Acc, Arg, Call, Cast, Const, Counter, Scalar, parts, s
 
 from .types import dimension_loops, type_of
 
-__all__ = ["fuse_elementwise"]
+__all__ = ["fuse_elementwise", "is_elementwise", "is_short"]
 
 LARGEST_BODY = 96
 LONGEST_CHAIN = 56  # dependent operations; a one-way fabric has a row for each, and 64 of them
@@ -40,13 +41,12 @@ def fuse_elementwise(graph: Graph) -> Graph:
     slots: list[AnyOp | None] = []
     place: dict[str, int] = {}
     for op in graph.ops:
-        for name in _fusable_inputs(op, place, readers, kept):
-            producer = slots[place[name]]
-            fused = _fused(graph, producer, op, name) if isinstance(producer, Op) and isinstance(op, Op) else None
-            if fused is not None:
-                slots[place[name]] = None
-                op = fused
-                break
+        while (found := _with_a_producer(graph, op, slots, place, readers, kept)) is not None:
+            name, fused = found
+            producer, slots[place[name]] = slots[place[name]], None
+            for both in set(op.inputs) & set(producer.inputs if producer is not None else ()):
+                readers[both] -= 1
+            op = fused
         for name in op.outputs:
             place[name] = len(slots)
         slots.append(op)
@@ -58,12 +58,25 @@ def fuse_elementwise(graph: Graph) -> Graph:
     return replace(graph, ops=ops, tensors=tuple(t for t in graph.tensors if t.name in used))
 
 
-def _fusable_inputs(op: AnyOp, place: Mapping[str, int], readers: Mapping[str, int], kept: set[str]) -> list[str]:
-    """Inputs of an elementwise operator that it alone reads; the latest made first, so that all else is ready."""
+def _with_a_producer(
+    graph: Graph,
+    op: AnyOp,
+    slots: Sequence[AnyOp | None],
+    place: Mapping[str, int],
+    readers: Mapping[str, int],
+    kept: set[str],
+) -> tuple[str, Op] | None:
+    """An input that only this elementwise operator reads, and the operator fused into the maker of that input; the
+    latest made first, so that all else is ready."""
     if not isinstance(op, Op) or not is_elementwise(op):
-        return []
-    own = [name for name in op.inputs if name in place and readers[name] == 1 and name not in kept]
-    return sorted(own, key=lambda name: -place[name])
+        return None
+    own = [name for name in set(op.inputs) if name in place and readers[name] == 1 and name not in kept]
+    for name in sorted(own, key=lambda name: -place[name]):
+        producer = slots[place[name]]
+        fused = _fused(graph, producer, op, name) if isinstance(producer, Op) else None
+        if fused is not None:
+            return name, fused
+    return None
 
 
 def is_elementwise(op: Op) -> bool:
@@ -130,7 +143,7 @@ def _merged(graph: Graph, producer: Op, consumer: Op, name: str, names: Mapping[
     if counters is None:
         return None
     after = substitute(counters, args)
-    if sum(1 for _ in parts(after)) > LARGEST_BODY or _chain(after) > LONGEST_CHAIN:
+    if not is_short(after):
         return None
     write = Access(consumer.write.tensor, tuple(i.renamed(names) for i in consumer.write.index))
     merged = replace(
@@ -140,6 +153,11 @@ def _merged(graph: Graph, producer: Op, consumer: Op, name: str, names: Mapping[
     if producer.combiner is None and producer.tail is None:
         return replace(merged, body=after)
     return replace(merged, tail=after)
+
+
+def is_short(body: Scalar) -> bool:
+    """Whether an array can be hoped to hold a body."""
+    return sum(1 for _ in parts(body)) <= LARGEST_BODY and _chain(body) <= LONGEST_CHAIN
 
 
 def _chain(body: Scalar) -> int:

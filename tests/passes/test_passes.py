@@ -90,6 +90,24 @@ def test_what_others_want_is_not_fused_away(reason) -> None:
     assert len(after.ops) == len(before.ops)
 
 
+def test_what_two_readers_want_is_fused_once_these_are_one() -> None:
+    """x W * sigmoid(x W) + r: the product is read by two operators, then by one."""
+    ops = [matmul("mm", "t", "x", "W"), pointwise("gate", "sigmoid", "u", "t"), pointwise("mul", "mul", "v", "t", "u"),
+           pointwise("add", "add", "y", "v", "xr")]  # fmt: skip
+    before = graph(ops, x=(3, 5), W=(5, 4), t=(3, 4), u=(3, 4), v=(3, 4), xr=(3, 4), y=(3, 4))
+    after = fuse_elementwise(before)
+    (op,) = after.ops
+    assert isinstance(op, Op) and [read.tensor for read in op.reads] == ["x", "W", "xr"]
+    assert op.tail == Call("add", (Call("mul", (Acc(), Call("sigmoid", (Acc(),)))), Arg(2)))
+    same(before, after)
+
+
+def test_two_readers_that_stay_two_keep_the_value() -> None:
+    ops = [matmul("mm", "t", "x", "W"), pointwise("a", "neg", "y", "t"), pointwise("b", "tanh", "z", "t")]
+    before = graph(ops, ("y", "z"), x=(3, 5), W=(5, 4), t=(3, 4), y=(3, 4), z=(3, 4))
+    assert fuse_elementwise(before).ops == before.ops
+
+
 def test_rounding_to_the_vanished_type_is_kept() -> None:
     half = Tensor("t", (3, 4), "float16")
     ops = (matmul("mm", "t", "x", "W"), pointwise("act", "tanh", "y", "t"))

@@ -35,6 +35,7 @@ from .bounds import lane_bound_bytes
 from .launches import Demand, control_of, demand_of, launches, ordered
 
 BODY_NODES = 96  # bodies of this size are placed in a second or two; more copies come as replicas
+TAIL_NODES = 192  # a tail runs seldom: it may take most of the rows
 CHAIN = 8  # longest chain of copies that reduce down the rows
 FEWER = 0.5  # of the busy units of the fullest assignment, where that copies operands too often
 NEAR = 1.5  # times the bound: no saving of registers pays for more copies of operands
@@ -125,7 +126,7 @@ class LaneRules:
         return Hierarchy(levels, fan_out, self.machine.links.pj_per_byte_hop)
 
     def first_room(self, dfg: Dfg, tail: Dfg | None) -> Room:
-        outputs = BODY_NODES // max(1, len(tail.nodes)) if tail is not None else BODY_NODES
+        outputs = TAIL_NODES // max(1, len(tail.nodes)) if tail is not None else BODY_NODES
         copies = max(1, min(BODY_NODES // max(1, len(dfg.nodes)), CHAIN * outputs))
         rows = _longest_path(dfg) + min(CHAIN, copies // self.machine.fabric.columns)
         return Room(copies, max(1, (self.machine.fabric.rows - 1) // (rows + 1)))
@@ -174,18 +175,21 @@ class LaneRules:
         return self.known[key]
 
     def rect(self, plan: StagePlan) -> Rect:
-        height = min(_stacked_rows(plan) * _along("replica", plan.loops), self.machine.fabric.rows)
+        stacked = max(_stacked_rows(plan) * _along("replica", plan.loops), _tail_rows(plan))
+        height = min(stacked, self.machine.fabric.rows)
         return Rect(0, 0, height, self.machine.fabric.columns, 0, _along("lane", plan.loops))
 
     def phases(self, graph: Graph, plan: StagePlan) -> tuple[tuple[Phase, ...], int, int]:
         machine = self.machine
         runs, tail_runs = body_runs(plan)
-        started, finished = launches(plan.op, plan.loops), _tail_launches(plan)
+        started, finished = launches(plan.op, plan.loops), self._tail_launches(plan)
         lanes = _along("lane", plan.loops)
         control = control_of([demand_of(body) for body in _bodies(plan)], _along("replica", plan.loops), lanes, machine)
         rate = float(machine.settings.get("regv_bytes_per_cycle", BUS_BYTES))
-        depth = _stacked_rows(plan) * _along("replica", plan.loops)
-        exec_cycles = self._exec(runs, depth, started) + self._exec(tail_runs, depth, finished)
+        depth = self.rect(plan).height
+        exec_cycles = self._exec(runs, depth, started) + self._exec(
+            tail_runs * self._tail_groups(plan), depth, finished
+        )
         load, drain = self._transfers(graph, plan)
         both = started + finished
         phases = (
@@ -197,6 +201,19 @@ class LaneRules:
             Phase("DRAIN", "dma", drain),
         )
         return phases, both, control.per_launch(both)
+
+    def _tail_groups(self, plan: StagePlan) -> int:
+        """Replicas finish their outputs in turn, as many at once as tails have rows; the mapping is shifted along the
+        ring of rows, so that each tail starts where its replica left the results."""
+        at_once = max(1, self.machine.fabric.rows // max(1, _tail_rows(plan)))
+        return math.ceil(_along("replica", plan.loops) / at_once)
+
+    def _tail_launches(self, plan: StagePlan) -> int:
+        """The tail walks over the output loops alone."""
+        if plan.tail is None:
+            return 0
+        outputs = [loop for loop in plan.loops if loop.loop in plan.op.output_loops]
+        return launches(plan.op, outputs) * self._tail_groups(plan)
 
     def _exec(self, runs: int, rows: int, launches: int) -> int:
         """4 cycles an iteration, 8 cycles a row to fill the array at every launch."""
@@ -221,16 +238,14 @@ def _bodies(plan: StagePlan) -> tuple[Dfg, ...]:
     return tuple(body.mapping.dfg for body in placed if body is not None)
 
 
-def _tail_launches(plan: StagePlan) -> int:
-    """The tail walks over the output loops alone."""
-    if plan.tail is None:
-        return 0
-    return launches(plan.op, [loop for loop in plan.loops if loop.loop in plan.op.output_loops])
-
-
 def _stacked_rows(plan: StagePlan) -> int:
     """Rows from one replica to the next: its own, and one for the host constants that its first row reads."""
-    return max(plan.body.length, plan.tail.length if plan.tail else 0) + 1
+    return plan.body.length + 1
+
+
+def _tail_rows(plan: StagePlan) -> int:
+    """Rows of the tail and of its host constants."""
+    return plan.tail.length + 1 if plan.tail is not None else 0
 
 
 def _longest_path(dfg: Dfg) -> int:

@@ -7,7 +7,7 @@ from math import ceil, prod
 import pytest
 
 from mapper import machines
-from mapper.arrays import Bodies, backing_bytes
+from mapper.arrays import Bodies, backing_bytes, body_runs
 from mapper.backends.cgla.network.bounds import lane_bound_bytes
 from mapper.backends.cgla.network.launches import Control, launches, ordered
 from mapper.backends.cgla.network.rules import LaneRules
@@ -146,3 +146,27 @@ def test_lanes_stay_idle_rather_than_copy_operands() -> None:
     lanes = prod(each.trips for each in plan.loops if each.axis == "lane")
     assert lanes == 6
     assert sum(backing_bytes(graph, plan, rules.axes)) <= 1.5 * lane_bound_bytes(graph, op, lanes, 1 << 30)
+
+
+def test_replicas_with_a_tall_tail_finish_in_turn() -> None:
+    """Tails of 64 rows in sum at once; the others start the fabric again, and each start fills the rows."""
+    graph, op = matmul(96, 64, 64)
+    tall = replace(op, tail=Call("tanh", (Call("sigmoid", (Acc(),)),)))
+    graph = replace(graph, ops=(tall,))
+    rules = LaneRules(MACHINE)
+    plans = plan_stage(graph, tall, Request(), rules, Bodies(rules))
+    assert not isinstance(plans, Infeasible)
+    (plan,) = plans
+    assert plan.tail is not None
+    replicas = prod(each.trips for each in plan.loops if each.axis == "replica")
+    at_once = 64 // (plan.tail.length + 1)
+    assert replicas > at_once >= 1 and replicas * (plan.body.length + 1) <= 64
+    groups = ceil(replicas / at_once)
+    phases, count, _ = rules.phases(graph, plan)
+    outputs = [each for each in plan.loops if each.loop != "k"]
+    main, tail = launches(tall, plan.loops), launches(tall, outputs) * groups
+    assert count == main + tail
+    (execution,) = [phase.cycles for phase in phases if phase.name == "EXEC"]
+    runs, tail_runs = body_runs(plan)
+    assert execution == 4 * (runs + tail_runs * groups) + 8 * rules.rect(plan).height * count
+    assert rules.rect(plan).height == max(replicas * (plan.body.length + 1), plan.tail.length + 1)
