@@ -39,7 +39,9 @@ the links between position 0 and its first copy again; a scatter's hops are all 
 
 Displaced bodies. Along an axis that `displaces` rows (columns) each instance runs the stage's bodies on PEs of its own:
 n instances cut the rectangle into n strips of equal height (width); bodies are placed in the first strip, and instance
-k runs them displaced by k strips. On other axes it is the target's business where copies run.
+k runs them displaced by k strips. On a line, whose rows close to a ring, rows may be left over, and a tail higher than
+a strip runs in turns: in each as many instances as tails fit on the whole line, the mapping shifted so that each tail
+starts in its own strip. On other axes it is the target's business where copies run.
 
 Order. Ordered loops run temporally, in the order of the operator. A read of the operator's own output sees every
 element that is finished, in whichever memory it stands.

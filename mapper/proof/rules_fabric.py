@@ -15,6 +15,7 @@ from mapper.placement import KernelMapping
 from mapper.violation import Violation
 
 from .replay import distinct_elements, iterations
+from .stacked import turns
 from .tally import MemoryCount
 
 __all__ = ["bodies", "rectangles", "routes", "time"]
@@ -255,8 +256,12 @@ def time(mapping: Mapping, stage: Stage, op: Op, moved: tuple[MemoryCount, ...])
             )
         busy[phase.resource] += phase.cycles * phase.times
     if stage.body is not None:
-        runs = ((stage.body, frozenset(op.extents)), (stage.tail, op.output_loops))
-        least = sum(mapping.bodies[body].ii * iterations(stage, op, loops) for body, loops in runs if body is not None)
+        runs = ((stage.body, frozenset(op.extents), 1), (stage.tail, op.output_loops, turns(mapping, stage)))
+        least = sum(
+            mapping.bodies[body].ii * iterations(stage, op, loops) * times
+            for body, loops, times in runs
+            if body is not None
+        )
         working = {phase.resource for phase in stage.phases if phase.name.lower() == "exec"} or busy.keys()
         longest = max((busy[resource] for resource in working), default=0)
         if longest < least:

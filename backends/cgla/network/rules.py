@@ -83,7 +83,8 @@ class LaneRules:
     def axes(self) -> tuple[Axis, ...]:
         fabric = self.machine.fabric
         lanes = Axis("lane", self.machine.setting("lanes", 1), multicast=False)
-        return (lanes, Axis("replica", fabric.rows), Axis("row", fabric.rows), Axis("column", fabric.columns))
+        replicas = Axis("replica", fabric.rows, displaces="rows")
+        return (lanes, replicas, Axis("row", fabric.rows), Axis("column", fabric.columns))
 
     def hierarchy(self, op: Op, room: Room) -> Hierarchy:
         """Bodies load every operand at every iteration, so the engine tiles for local memory; registers follow."""
