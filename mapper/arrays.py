@@ -21,6 +21,7 @@ from mapper.kernels.style import Style
 from mapper.machine import Machine
 from mapper.mapping import WRITTEN, Axis, Buffer, Phase, Rect, Stage, TileLoop
 from mapper.placement import KernelMapping
+from mapper.request import Request
 from mapper.tiling.engine import Tiling
 from mapper.tiling.hierarchy import Hierarchy
 from mapper.traffic import buffer_elements, links
@@ -78,7 +79,9 @@ NOTHING = Inside()
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """A stage before its phases are known: the operator, its tile program, its bodies, and what stays on chip."""
+    """A stage before its phases are known: the operator, its tile program, its bodies, and what stays on chip.
+
+    Where it matters in which rows copies stand: `first_row` of the first one, and rows from one to the next."""
 
     op: Op
     loops: tuple[TileLoop, ...]
@@ -86,6 +89,8 @@ class StagePlan:
     body: PlacedBody
     tail: PlacedBody | None
     inside: Inside = NOTHING
+    first_row: int = 0
+    pitch_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,7 @@ class ArrayRules(Protocol):
 
     style: Style
     body_axes: frozenset[str]
-    keeps: str  # the memory in which tensors may stay between stages, "" for none
+    keeps: str  # the one memory in which tensors may stay between stages, "" for none
 
     @property
     def machine(self) -> Machine:
@@ -166,6 +171,9 @@ class ArrayRules(Protocol):
 
     def program(self, graph: Graph, op: Op, found: Sequence[Tiling]) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
         """Loops and buffers as the array keeps them, made of one of the engine's finalists."""
+
+    def kept(self, graph: Graph, request: Request, plans: Sequence[StagePlan]) -> list[StagePlan]:
+        """The plans of a whole graph with results that stay where they were computed, as far as that is better."""
 
     def phases(self, graph: Graph, plan: StagePlan) -> tuple[tuple[Phase, ...], int, int]:
         """Phases of a stage, its launches, and the bytes configured at each."""

@@ -21,6 +21,7 @@ from mapper.ir import Op
 from mapper.mapping import Mapping, Stage
 from mapper.proof import rules_fabric, rules_graph, rules_memory, rules_tiles
 from mapper.proof.displaced import displaced_bodies
+from mapper.proof.left_in_rows import left_in_rows
 from mapper.proof.stacked import stacked_bodies
 from mapper.simulate import simulate
 from mapper.violation import Violation
@@ -41,6 +42,7 @@ def check(mapping: Mapping) -> tuple[Violation, ...]:
         return tuple(found)
     line = mapping.machine.fabric.topology == "line"
     found += stacked_bodies(mapping) if line else displaced_bodies(mapping)
+    found += left_in_rows(mapping)
     found += [v for stage in mapping.stages for v in rules_memory.places(mapping, stage, ops[stage.op])]
     found += [*rules_memory.residents(mapping), *rules_memory.shared_memories(mapping), *rules_fabric.routes(mapping)]
     return tuple(found + list(_times(mapping, ops)))

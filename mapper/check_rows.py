@@ -325,24 +325,26 @@ def _memory_groups(columns: list[int | None]) -> list[tuple[str, float]]:
 
 
 def _rule_14(case: _Case) -> Iterator[Violation]:
-    """The operations of a stored region (with may_split its stores) share one row and one memory group."""
+    """The operations of a stored region (with may_split its stores), or of one that an earlier run left in one row,
+    share one row and one memory group."""
     users: dict[int, list[int]] = defaultdict(list)
     for node in case.seats:
         use = case.memory(node)
         if use is not None:
             users[use.region].append(node)
     splits = {region.id for region in case.dfg.regions if region.may_split}
+    left = {region.id for region in case.dfg.regions if region.one_row}
     for region, nodes in sorted(users.items()):
         stores = [n for n in nodes if case.dfg[n].kind == "store"]
-        bound = stores if region in splits else nodes if stores else []
+        bound = stores if region in splits else nodes if stores or region in left else []
         rows = sorted({case.seats[n].row for n in bound})
         if len(rows) > 1:
-            yield Violation("rule 14", f"stored region {region}", f"rows {rows}", "one row")
+            yield Violation("rule 14", f"region {region}", f"rows {rows}", "one row")
         elif bound:
             groups = _memory_groups(_descriptors(case, rows[0]))
             names = sorted({groups[case.seats[n].column][0] for n in bound})
             if len(names) > 1:
-                yield Violation("rule 14", f"stored region {region}", f"memory groups {names}", "one group")
+                yield Violation("rule 14", f"region {region}", f"memory groups {names}", "one group")
 
 
 def _rule_15(case: _Case) -> Iterator[Violation]:

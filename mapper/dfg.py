@@ -26,7 +26,8 @@ class DfgError(ValueError):
 class Region:
     """A memory region that loads and stores of a body share; `words` None when only known at run time.
 
-    `share` is the fraction of a row's local memory that the region needs, None when unknown.
+    `share` is the fraction of a row's local memory that the region needs, None when unknown. `one_row`: an earlier run
+    left the region in the memory of one row, so all operations on it stand in one row.
     """
 
     id: int
@@ -34,6 +35,7 @@ class Region:
     share: float | None = None
     may_split: bool = False
     tensor: str | None = None
+    one_row: bool = False
 
 
 @dataclass(frozen=True, slots=True)

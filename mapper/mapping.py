@@ -40,8 +40,14 @@ the links between position 0 and its first copy again; a scatter's hops are all 
 Displaced bodies. Along an axis that `displaces` rows (columns) each instance runs the stage's bodies on PEs of its own:
 n instances cut the rectangle into n strips of equal height (width); bodies are placed in the first strip, and instance
 k runs them displaced by k strips. On a line, whose rows close to a ring, rows may be left over, and a tail higher than
-a strip runs in turns: in each as many instances as tails fit on the whole line, the mapping shifted so that each tail
-starts in its own strip. On other axes it is the target's business where copies run.
+a strip runs in turns: in each as many instances as tails fit on the whole line. A tail is displaced so that it loads
+partial results in the row that stored them. On other axes it is the target's business where copies run.
+
+Tensors at home in rows. On a line, instances along an axis that displaces or does not multicast have local memories of
+their own, and copies along the others are operations of one body. A tensor whose home is the rows' local memory lies
+where it was written: the instance of its only writer's loops along those axes keeps, in the row of its stores, every
+element that it writes. A reader touches in each instance only elements of that instance, and its loads of the tensor
+stand in that row: its rectangle starts as many rows further down as that takes.
 
 Order. Ordered loops run temporally, in the order of the operator. A read of the operator's own output sees every
 element that is finished, in whichever memory it stands.

@@ -37,7 +37,7 @@ def map_network(
         if isinstance(plans, Infeasible):
             return plans
         options.append(plans)
-    plain = _chosen(graph, machine, request, rules, options)
+    plain = rules.kept(graph, request, _chosen(graph, machine, request, rules, options))
     kept = _with_residents(graph, machine, request, rules, planner, plain) if rules.keeps else None
     found = [_assembled(graph, machine, target, rules, plans) for plans in (plain, kept) if plans is not None]
     return min(found, key=lambda mapping: value_of(mapping, request.objective))
@@ -53,7 +53,7 @@ def _assembled(
         stages.append(stage_of(graph, f"s{number}", plan, rules, bodies, _after(graph, plan.op, maker)))
         maker[plan.op.write.tensor] = f"s{number}"
     host = tuple(HostCall(op.name, op.reason) for op in graph.ops if isinstance(op, Opaque))
-    homes = tuple((name, rules.keeps) for name in sorted({name for plan in plans for name in plan.inside.tensors}))
+    homes = tuple(sorted({(name, plan.inside.memory) for plan in plans for name in plan.inside.tensors}))
     return FabricMapping(target, machine, graph, rules.axes, tuple(stages), tuple(bodies.used), homes=homes, host=host)
 
 

@@ -38,7 +38,7 @@ from mapper.request import Request
 from mapper.tiling.engine import tilings
 from mapper.tiling.program import Program
 
-__all__ = ["Planner", "plan_stage", "stage_of", "weight"]
+__all__ = ["Planner", "plan_stage", "stage_of", "weight", "without_names"]
 
 TIMED = ("latency", "edp")  # objectives for which several plans are weighed over the whole graph
 
@@ -55,7 +55,7 @@ class Planner:
 
     def plans(self, op: Op) -> tuple[StagePlan, ...] | Infeasible:
         """One plan where movement decides, several to choose from where time counts too."""
-        alike = _without_names(self._graph, op)
+        alike = without_names(self._graph, op)
         if alike not in self._known:
             found = plan_stage(self._graph, op, self._request, self._rules, self._bodies)
             if isinstance(found, Infeasible):
@@ -65,7 +65,7 @@ class Planner:
 
     def plan_inside(self, op: Op, inside: Inside) -> StagePlan | Infeasible:
         """The first plan with some tensors staying on chip."""
-        alike = (_without_names(self._graph, op, inside), inside.memory, inside.reserved_bytes)
+        alike = (without_names(self._graph, op, inside), inside.memory, inside.reserved_bytes)
         if alike not in self._known_inside:
             found = plan_stage(self._graph, op, self._request, self._rules, self._bodies, inside)
             if isinstance(found, Infeasible):
@@ -83,7 +83,7 @@ class Planner:
         return plans if isinstance(before, Infeasible) else (self._rules.better(self._graph, own, before[0]),)
 
 
-def _without_names(graph: Graph, op: Op, inside: Inside = NOTHING) -> tuple[Op, tuple[tuple[int, Tensor, bool], ...]]:
+def without_names(graph: Graph, op: Op, inside: Inside = NOTHING) -> tuple[Op, tuple[tuple[int, Tensor, bool], ...]]:
     """The operator with tensors by order of appearance, and of each which other one it is a view of, what is known of
     it, and whether it stays on chip."""
     names = tuple(dict.fromkeys((*op.inputs, *op.outputs)))
@@ -130,7 +130,7 @@ def plan_stage(
 def _question(graph: Graph, op: Op, request: Request, rules: ArrayRules, inside: Inside) -> str:
     """Everything that the plans of an operator depend on."""
     given = (
-        *_without_names(graph, op, inside),
+        *without_names(graph, op, inside),
         rules.machine,
         (request.objective, request.effort, request.seed),
         (inside.memory, inside.reserved_bytes),
@@ -221,6 +221,6 @@ def weight(graph: Graph, rules: ArrayRules, plan: StagePlan) -> Weight:
     """What a plan costs as the only stage of a mapping."""
     alone = Bodies(rules)
     stage = stage_of(graph, "s", plan, rules, alone, ())
-    homes = tuple((name, rules.keeps) for name in sorted(plan.inside.tensors))
+    homes = tuple((name, plan.inside.memory) for name in sorted(plan.inside.tensors))
     total = cost(FabricMapping("", rules.machine, graph, rules.axes, (stage,), tuple(alone.used), homes=homes))
     return Weight(total.energy_pj, total.cycles)

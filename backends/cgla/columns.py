@@ -242,7 +242,6 @@ def _groups_are_legal(body: Body, units: list[Unit]) -> bool:
             region = body.memory(i).region
             if share < body.need(i):
                 return False
-            bound = i in body.stored_regions.get(region, ())
-            if bound and group_of_region.setdefault(region, group) != group:
+            if i in body.bound_operations and group_of_region.setdefault(region, group) != group:
                 return False
     return True

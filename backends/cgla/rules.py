@@ -150,6 +150,18 @@ class Body:
         return {region: tuple(nodes) for region, nodes in bound.items()}
 
     @cached_property
+    def tied_regions(self) -> Mapping[int, tuple[int, ...]]:
+        """Region that an earlier run left in one row -> its operations, which stay in one row and memory group too."""
+        tied = sorted(region.id for region in self.dfg.regions if region.one_row)
+        return {region: tuple(i for i in self.memory_nodes if self.memory(i).region == region) for region in tied}
+
+    @cached_property
+    def bound_operations(self) -> frozenset[int]:
+        """Memory operations whose region lies in one row and memory group."""
+        regions = (*self.stored_regions.values(), *self.tied_regions.values())
+        return frozenset(i for nodes in regions for i in nodes)
+
+    @cached_property
     def memory_nodes(self) -> tuple[int, ...]:
         return tuple(i for i in self.ids if self.dfg[i].memory is not None)
 
@@ -172,7 +184,8 @@ class Body:
 
         together = [pair for pair in self.partner.items()]
         together += [(c, u) for c in self.ids if self.kind(c) == "cex" for u in self.users[c]]
-        together += [(nodes[0], i) for nodes in self.stored_regions.values() for i in nodes]
+        regions = (*self.stored_regions.values(), *self.tied_regions.values())
+        together += [(nodes[0], i) for nodes in regions for i in nodes]
         for a, b in together:
             parent[max(find(a), find(b))] = min(find(a), find(b))
         return {i: find(i) for i in self.ids}

@@ -92,7 +92,9 @@ def emit(b: Builder, name: str) -> Lowered:
             emission.result[last] = _emit_plain(emission, last, steps[0])
     levels = b.style.loop_levels
     hosts = tuple(range(len(emission.host), len(emission.host) + levels + 1)) if levels else ()
-    regions = tuple(Region(i, tensor=tensor) for (tensor, _), i in emission.regions.items())
+    regions = tuple(
+        Region(i, tensor=tensor, one_row=role == "partial") for (tensor, role), i in emission.regions.items()
+    )
     dfg = Dfg(
         name, tuple(emission.nodes), tuple(emission.edges), regions, levels, hosts,
         host_values=tuple(emission.host_values),

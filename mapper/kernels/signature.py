@@ -20,7 +20,7 @@ def signature(dfg: Dfg, values: bool = True) -> str:
          n.constant if values else n.constant is None, n.memory, n.pin)
         for n in sorted(dfg.nodes, key=lambda n: n.id)
     ]  # fmt: skip
-    regions = [(r.id, r.words, r.share, r.may_split) for r in dfg.regions]
+    regions = [(r.id, r.words, r.share, r.may_split, r.one_row) for r in dfg.regions]
     known = dfg.host_values if values else ()
     content = (nodes, sorted(dfg.edges), regions, dfg.loop_levels, dfg.loop_host, dfg.complete, known)
     return hashlib.sha256(repr(content).encode()).hexdigest()

@@ -30,13 +30,14 @@ class SpatialAxis:
     """Copies along `axis` sit between level `below` and level `below + 1` (or the arithmetic units).
 
     May the engine put a reducing loop on this axis (`reduces`), so that copies are combined on the way out, or a loop
-    that selects outputs (`parallel`)?
+    that selects outputs (`parallel`)? Must the copies of a loop number a power of two (`doubling`)?
     """
 
     axis: Axis
     below: int
     reduces: bool = True
     parallel: bool = True
+    doubling: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,8 @@ def _may_split(nest: Nest, axis: SpatialAxis, at: int) -> bool:
 
 
 def _spatial(axis: SpatialAxis, loop: int, factor: int) -> Spatial:
+    if axis.doubling:
+        factor = 1 << factor.bit_length() - 1
     return Spatial(loop, factor, axis.axis.name, axis.below, axis.axis.multicast)
 
 

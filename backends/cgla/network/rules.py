@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -27,6 +27,7 @@ from mapper.kernels.style import CGLA_STYLE
 from mapper.machine import Machine
 from mapper.mapping import Axis, Buffer, Phase, Rect, TileLoop
 from mapper.planning import weight
+from mapper.request import Request
 from mapper.tiling.engine import Tiling
 from mapper.tiling.hierarchy import Hierarchy, Level, SpatialAxis
 from mapper.tiling.program import Program, movement
@@ -98,7 +99,7 @@ class LaneRules:
 
     def _is_far(self, graph: Graph, op: Op, tiling: Tiling) -> bool:
         """Do the operands of a matrix product or convolution move more than `NEAR` times their bound?"""
-        lanes = _along("lane", tiling.loops)
+        lanes = along("lane", tiling.loops)
         local_bytes = (self.machine.memory("lmm").capacity_bytes or 0) * self.machine.fabric.rows * lanes
         return bool(op.macs) and tiling.bytes("dram") > NEAR * lane_bound_bytes(graph, op, lanes, local_bytes)
 
@@ -122,7 +123,8 @@ class LaneRules:
             SpatialAxis(Axis("lane", lanes, multicast=False), 0, reduces=False),
             SpatialAxis(Axis("replica", room.replicas), 0, reduces=False),
             SpatialAxis(Axis("row", rows), 0, parallel=False),
-            SpatialAxis(Axis("column", columns), 1, reduces=False),
+            # the stores of a region take one column, a pair, or all four of a row: never three
+            SpatialAxis(Axis("column", columns), 1, reduces=False, doubling=True),
         )
         return Hierarchy(levels, fan_out, self.machine.links.pj_per_byte_hop)
 
@@ -136,7 +138,7 @@ class LaneRules:
         if plan is None:
             return Room(room.copies // 2, room.replicas) if room.copies > 1 else None
         fitting = max(1, self.machine.fabric.rows // _stacked_rows(plan))
-        return Room(room.copies, fitting) if _along("replica", plan.loops) > fitting else None
+        return Room(room.copies, fitting) if along("replica", plan.loops) > fitting else None
 
     def copies(self, graph: Graph, op: Op, room: Room, place: Place) -> None:
         """Copies are the engine's choice: a lane pays for what its units load, not for modulo slots."""
@@ -150,20 +152,24 @@ class LaneRules:
             return None
         return PlacedBody(found.mapping, found.rows, found.rows_bound, found.why_not_lower)
 
-    def program(self, graph: Graph, op: Op, found: Sequence[Tiling]) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
+    def program(
+        self, graph: Graph, op: Op, found: Sequence[Tiling], home: Callable[[str], str] = in_store
+    ) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
         """The finalist that moves least with its launches, of those whose operands keep near their bound."""
         near = [tiling for tiling in found if not self._is_far(graph, op, tiling)]
-        best = min((self._launched(graph, op, tiling) for tiling in near or found), key=lambda priced: priced[0])[1]
+        best = min((self._launched(graph, op, tiling, home) for tiling in near or found), key=lambda priced: priced[0])[
+            1
+        ]
         return best.loops, best.buffers
 
-    def _launched(self, graph: Graph, op: Op, tiling: Tiling) -> tuple[float, Program]:
+    def _launched(self, graph: Graph, op: Op, tiling: Tiling, home: Callable[[str], str]) -> tuple[float, Program]:
         """A tiling as launches: its energy with the registers that the host writes, and its program."""
         demand = self._demand(graph, op, body_copies(tiling.loops, self.body_axes))
-        lanes = _along("lane", tiling.loops)
-        control = control_of((demand,), _along("replica", tiling.loops), lanes, self.machine)
+        lanes = along("lane", tiling.loops)
+        control = control_of((demand,), along("replica", tiling.loops), lanes, self.machine)
         program = ordered(graph, op, Program(tiling.loops, tiling.buffers), self.machine, control)
         program = replace(program, buffers=before_axis(graph, op, program.loops, program.buffers, "lmm", "row"))
-        moved = movement(graph, op, program, self._hierarchy(("dram", "lmm", "reg"), Room(self.slots), lanes), in_store)
+        moved = movement(graph, op, program, self._hierarchy(("dram", "lmm", "reg"), Room(self.slots), lanes), home)
         count = launches(op, program.loops)
         registers = control.per_launch(count) * count * self.machine.memory("dram").read_pj_per_byte
         return moved.pj + registers, program
@@ -175,17 +181,23 @@ class LaneRules:
             self.known[key] = demand_of(main_body(graph, op, self.style, copies))
         return self.known[key]
 
+    def kept(self, graph: Graph, request: Request, plans: Sequence[StagePlan]) -> list[StagePlan]:
+        """Chains of operators keep results in the rows' local memories where that moves less."""
+        from .kept import kept_plans  # plans by these rules
+
+        return kept_plans(graph, request, self, plans)
+
     def rect(self, plan: StagePlan) -> Rect:
-        stacked = max(_stacked_rows(plan) * _along("replica", plan.loops), _tail_rows(plan))
-        height = min(stacked, self.machine.fabric.rows)
-        return Rect(0, 0, height, self.machine.fabric.columns, 0, _along("lane", plan.loops))
+        pitch = plan.pitch_rows or _stacked_rows(plan)
+        height = min(max(pitch * along("replica", plan.loops), _tail_rows(plan)), self.machine.fabric.rows)
+        return Rect(plan.first_row, 0, height, self.machine.fabric.columns, 0, along("lane", plan.loops))
 
     def phases(self, graph: Graph, plan: StagePlan) -> tuple[tuple[Phase, ...], int, int]:
         machine = self.machine
         runs, tail_runs = body_runs(plan)
         started, finished = launches(plan.op, plan.loops), self._tail_launches(plan)
-        lanes = _along("lane", plan.loops)
-        control = control_of([demand_of(body) for body in _bodies(plan)], _along("replica", plan.loops), lanes, machine)
+        lanes = along("lane", plan.loops)
+        control = control_of([demand_of(body) for body in _bodies(plan)], along("replica", plan.loops), lanes, machine)
         rate = float(machine.settings.get("regv_bytes_per_cycle", BUS_BYTES))
         depth = self.rect(plan).height
         exec_cycles = self._exec(runs, depth, started) + self._exec(
@@ -207,7 +219,7 @@ class LaneRules:
         """Replicas finish their outputs in turn, as many at once as tails have rows; the mapping is shifted along the
         ring of rows, so that each tail starts where its replica left the results."""
         at_once = max(1, self.machine.fabric.rows // max(1, _tail_rows(plan)))
-        return math.ceil(_along("replica", plan.loops) / at_once)
+        return math.ceil(along("replica", plan.loops) / at_once)
 
     def _tail_launches(self, plan: StagePlan) -> int:
         """The tail walks over the output loops alone."""
@@ -225,11 +237,11 @@ class LaneRules:
     def _transfers(self, graph: Graph, plan: StagePlan) -> tuple[int, int]:
         """Cycles of LOAD and DRAIN: bytes of all lanes over the lanes' ports."""
         loaded, drained = backing_bytes(graph, plan, self.axes)
-        rate = float(self.machine.settings.get("dma_bytes_per_cycle", BUS_BYTES)) * _along("lane", plan.loops)
+        rate = float(self.machine.settings.get("dma_bytes_per_cycle", BUS_BYTES)) * along("lane", plan.loops)
         return math.ceil(loaded / rate), math.ceil(drained / rate)
 
 
-def _along(axis: str, loops: Sequence[TileLoop]) -> int:
+def along(axis: str, loops: Sequence[TileLoop]) -> int:
     """Places in use on an axis."""
     return math.prod(loop.trips for loop in loops if loop.axis == axis)
 

@@ -19,6 +19,7 @@ from mapper.kernels.body import main_body
 from mapper.kernels.style import CGRA_STYLE
 from mapper.machine import Fabric, Machine
 from mapper.mapping import Axis, Buffer, Phase, Rect, TileLoop
+from mapper.request import Request
 from mapper.tiling.engine import Tiling
 from mapper.tiling.hierarchy import Hierarchy, Level, SpatialAxis
 from mapper.tiling.program import Program, movement
@@ -132,6 +133,10 @@ class GridRules:
 
     def program(self, graph: Graph, op: Op, found: Sequence[Tiling]) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
         return accumulated(graph, op, Program(found[0].loops, found[0].buffers))
+
+    def kept(self, graph: Graph, request: Request, plans: Sequence[StagePlan]) -> list[StagePlan]:
+        """Results that stay live in the scratchpad (`keeps`), which every PE with a port reaches."""
+        return list(plans)
 
     def rect(self, plan: StagePlan) -> Rect:
         """All strips; what is left over where they do not divide the grid stays idle."""
