@@ -92,13 +92,13 @@ def _ratios(mapping: Mapping) -> Iterator[tuple[float, int, int, str]]:
     """(ratio, bytes, bound, name) of every operator that multiplies and accumulates."""
     ops = {op.name: op for op in mapping.graph.nests}
     moved = {op.stage: op.level("dram").bytes for op in cost(mapping).ops}
-    lmm = mapping.machine.memory("lmm")
+    lmm, resident = mapping.machine.memory("lmm"), frozenset(tensor for tensor, _ in mapping.homes)
     for stage in mapping.stages:
         op, lanes = ops[stage.op], stage.rect.lanes
         if op.macs:
             data = moved[stage.name] - stage.configuration_bytes * stage.launches
             inside = (lmm.capacity_bytes or 0) * mapping.machine.fabric.rows * lanes
-            least = lane_bound_bytes(mapping.graph, op, lanes, inside)
+            least = lane_bound_bytes(mapping.graph, op, lanes, inside, resident)
             yield data / max(least, 1), data, least, op.name
 
 

@@ -26,12 +26,17 @@ from mapper.ir import Graph, Op
 __all__ = ["lane_bound_bytes"]
 
 
-def lane_bound_bytes(graph: Graph, op: Op, lanes: int, memory_bytes: int) -> int:
-    """Bytes that `lanes` lanes exchange with the backing store; `memory_bytes` is local memory of all together."""
-    shared = op_bound_bytes(graph, op, memory_bytes)
+def lane_bound_bytes(
+    graph: Graph, op: Op, lanes: int, memory_bytes: int, resident: frozenset[str] = frozenset()
+) -> int:
+    """Bytes that `lanes` lanes exchange with the backing store; `memory_bytes` is local memory of all together, and
+    tensors that are `resident` (roots of views) stay in it."""
+    shared = op_bound_bytes(graph, op, memory_bytes, resident)
     if op.combiner is None or len(op.reads) < 2:
         return shared.bytes
-    sizes = [bytes_of(touched_elements(graph, op, r), graph.tensor(r.tensor).dtype) for r in op.reads]
+    outside = [graph.root(read.tensor) not in resident for read in op.reads]
+    sizes = [bytes_of(touched_elements(graph, op, r), graph.tensor(r.tensor).dtype) * out
+             for r, out in zip(op.reads, outside, strict=True)]  # fmt: skip
     split = (_split_more(op, sizes, pair, lanes) for pair in combinations(range(len(sizes)), 2))
     return max(shared.bytes, shared.compulsory_bytes + max(split))
 
@@ -40,7 +45,7 @@ def _split_more(op: Op, sizes: Sequence[int], pair: tuple[int, int], lanes: int)
     """Bytes that lanes read of a pair of operands beyond one copy of each."""
     first, second = (op.reads[number].loops & op.output_loops for number in pair)
     if not (first - second and second - first) or 0 in (sizes[pair[0]], sizes[pair[1]]):
-        return 0  # windows may lie in padding alone
+        return 0  # windows may lie in padding alone, and residents are not read
     products = math.prod(op.extents[name] for name in first & second)
     once = sizes[pair[0]], sizes[pair[1]]
     return max(0, math.floor(_split(*once, max(1.0, lanes / products))) - sum(once))

@@ -104,6 +104,14 @@ def test_the_bound_is_met_by_square_parts() -> None:
     assert lane_bound_bytes(graph, op, 4, 1 << 30) == least_by_enumeration(8, 8, 16, 4)
 
 
+def test_residents_are_not_read_and_not_written() -> None:
+    graph, op = matmul(16, 16, 16)
+    free = lane_bound_bytes(graph, op, 4, 1 << 30)
+    assert lane_bound_bytes(graph, op, 4, 1 << 30, frozenset({op.write.tensor})) == free - 4 * 16 * 16
+    alone = lane_bound_bytes(graph, op, 4, 1 << 30, frozenset({op.reads[0].tensor}))
+    assert alone == 2 * 4 * 16 * 16  # the other operand once: rows that need all of it may lie in all lanes
+
+
 def test_points_per_launch_multiply_to_the_whole() -> None:
     _, op = matmul(8, 6, 4)
     loops = [TileLoop(name, 1, extent) for name, extent in op.extents.items()]
