@@ -7,9 +7,10 @@ the array is started once per chunk and token. A launch runs 256 weights an iter
     cycles of a launch = 4 x chunk x K / 256 + 8 x rows of the kernel
 
 A chunk stays in local memory for all tokens of a pass, and so does the activation for all chunks of a matrix. Every
-transfer costs a set-up and its bytes. Coalescing joins neighbours up to 8192 words (the vendor's library code). What
-goes without it is our reading, since no source counts it: every weight row and every token's activation is a transfer
-of its own, and results leave by the widest access of the host, 16 bytes, each a set-up of its own.
+transfer costs a set-up and its bytes, as in the phases of a mapping (`backends/cgla/network/transfers.py`): a chunk,
+the activations of all tokens and the results of a launch are a run of addresses each, cut at 8192 words. What goes
+without coalescing is our reading, since no source counts it: every weight row and every token's activation is a
+transfer of its own, and results leave by the widest access of the host, 16 bytes, each a set-up of its own.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+from mapper.backends.cgla.network.transfers import MOST_BYTES, dma_cycles
 from mapper.machine import Machine
 
-__all__ = ["QWEN3", "Counts", "Phases", "Product", "counts", "phases", "qwen3_products", "set_up_seconds"]
+__all__ = ["QWEN3", "Counts", "Phases", "Product", "counts", "fitted", "phases", "qwen3_products"]
 
 BLOCK = 256  # weights of a quantisation block, and of an iteration
 Q3_K_BYTES, Q6_K_BYTES, Q8_K_BYTES = 110, 210, 292  # of a block: ggml's formats
 Q3_K_ROWS, Q6_K_ROWS = 51, 64  # rows of the vendor's kernels
-WORD_BYTES, MOST_WORDS, HOST_ACCESS_BYTES = 4, 8192, 16
+WORD_BYTES, HOST_ACCESS_BYTES = 4, 16
 Q3_K_BASES = 232  # base registers of the Q3_K kernel: 231 loads and a store
 QWEN3 = {"layers": 28, "prompt": 32, "decoded": 15, "vocabulary": 151936}
 
@@ -88,14 +90,13 @@ def counts(products: Sequence[Product]) -> Counts:
 def _counted(p: Product) -> Counts:
     chunks, blocks = math.ceil(p.outputs / p.chunk), p.inputs // BLOCK
     reads, launches = p.copies * p.passes, p.copies * p.passes * p.tokens * chunks
-    row_words = blocks * p.block_bytes / WORD_BYTES
-    joined = max(1, math.ceil(MOST_WORDS / row_words))
+    chunk_bytes, token_bytes = blocks * p.block_bytes * p.chunk, blocks * Q8_K_BYTES
     result_bytes = p.chunk * WORD_BYTES
     return Counts(
         launches,
         launches * (4 * p.chunk * blocks + 8 * p.rows),
-        reads * blocks * (p.outputs * p.block_bytes + p.tokens * Q8_K_BYTES),
-        reads * (chunks * math.ceil(p.chunk / joined) + 1),
+        reads * (p.outputs * blocks * p.block_bytes + p.tokens * token_bytes),
+        reads * (chunks * math.ceil(chunk_bytes / MOST_BYTES) + math.ceil(p.tokens * token_bytes / MOST_BYTES)),
         reads * (chunks * p.chunk + p.tokens),
         launches * result_bytes,
         launches,
@@ -103,20 +104,24 @@ def _counted(p: Product) -> Counts:
     )
 
 
-def set_up_seconds(found: Counts, lanes: int, load_s: float, speedup: float) -> float:
-    """Set-up of a transfer, from the time of coalesced LOAD and its speed-up over one transfer a row."""
-    return (speedup - 1) * load_s / ((found.naive_loads - found.load_transfers) / lanes)
+def fitted(found: Counts, lanes: int, load_s: float, speedup: float) -> tuple[float, float]:
+    """Bytes a second of a lane's port and seconds to set up a transfer, such that coalesced LOAD takes `load_s` and
+    `speedup` times as long with a transfer for every row."""
+    set_up = (speedup - 1) * load_s / ((found.naive_loads - found.load_transfers) / lanes)
+    return found.load_bytes / lanes / (load_s - found.load_transfers / lanes * set_up), set_up
 
 
-def phases(found: Counts, machine: Machine, set_up_s: float) -> Phases:
-    """Seconds on `machine` with the array's constants and coalesced transfers."""
+def phases(found: Counts, machine: Machine, coalesced: bool = True) -> Phases:
+    """Seconds on `machine` with the array's constants, transfers coalesced or one by one."""
     lanes, hertz = machine.setting("lanes", 1), machine.clock_hz
-    rate = float(machine.settings.get("dma_bytes_per_cycle", 32)) * hertz
     registers = Q3_K_BASES * 8 / float(machine.settings.get("regv_bytes_per_cycle", 32))
+    loads, drains = found.load_transfers, found.drain_transfers
+    if not coalesced:
+        loads, drains = found.naive_loads, found.naive_drains
     each = found.launches / lanes
     return Phases(
         (found.cycles / lanes + each * machine.setting("start_cycles", 0)) / hertz,
         each * registers / hertz,
-        found.load_bytes / lanes / rate + found.load_transfers / lanes * set_up_s,
-        found.drain_bytes / lanes / rate + found.drain_transfers / lanes * set_up_s,
+        dma_cycles(found.load_bytes, loads, lanes, machine) / hertz,
+        dma_cycles(found.drain_bytes, drains, lanes, machine) / hertz,
     )

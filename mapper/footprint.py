@@ -19,7 +19,7 @@ import numpy as np
 from mapper.index import Index
 from mapper.ir import Access, Op
 
-__all__ = ["Component", "Pieces", "components", "dependencies", "largest_slice", "slice_sum"]
+__all__ = ["Component", "Pieces", "components", "dependencies", "largest_slice", "progression", "slice_sum"]
 
 Array = np.ndarray[Any, Any]
 ENUMERATION_LIMIT = 4_000_000
@@ -129,6 +129,19 @@ def _closed_form(
     index: Index, extent: int, loops: tuple[str, ...], starts: list[Array], sizes: list[Array]
 ) -> Array | None:
     """Elements in [0, extent) of an affine index whose values leave no gaps but a fixed step; None otherwise."""
+    found = progression(index, extent, loops, starts, sizes)
+    if found is None:
+        return None
+    first, last, step = found
+    inside: Array = np.where(last >= first, (last - first) // step + 1, 0)
+    return inside
+
+
+def progression(
+    index: Index, extent: int, loops: Sequence[str], starts: Sequence[Array], sizes: Sequence[Array]
+) -> tuple[Array, Array, int] | None:
+    """(first, last, step) of the elements in [0, extent) for each combination of pieces, where `index` is affine and
+    leaves no gaps but a fixed step; None otherwise. Where `last` is less than `first` there are none."""
     if not index.is_affine:
         return None
     terms = sorted(((abs(c), c, loops.index(str(a))) for a, c in index.terms), key=lambda t: t[0])
@@ -144,8 +157,7 @@ def _closed_form(
     high = low + reach
     first = low + np.maximum(0, -(low // step)) * step
     last = np.minimum(high, high - ((high - (extent - 1) + step - 1) // step) * step * (high > extent - 1))
-    inside: Array = np.where(last >= first, (last - first) // step + 1, 0)
-    return inside
+    return first, last, step
 
 
 def _enumerated(component: Component, starts: list[Array], sizes: list[Array]) -> Array:

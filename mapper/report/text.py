@@ -74,6 +74,8 @@ def _array(array: Mapping[str, Any]) -> str:
         columns(rows, frozenset({1, 2, 3})),
         f"{array['launches']:,} launches on {array['lanes']} lanes, "
         f"{quantity(array['control_bytes'], 'B')} of control; {array['fill_share']:.1%} of EXEC fills the rows",
+        f"{sum(made['loads'] + made['drains'] for made in array['transfers'].values()):,} transfers; one by one LOAD "
+        f"would take {array['load_coalescing_gain']:.2f} x as long, DRAIN {array['drain_coalescing_gain']:.2f} x",
         f"local memory of a unit: {most} of {room} at most, {array['lmm_mean_share']:.1%} on average",
         f"multiply-accumulates: {array['macs_share']:.1%} on the array, {array['macs_all_lanes_share']:.1%} of these "
         "on all lanes",

@@ -3,17 +3,24 @@
 *Fill* is the part of EXEC in which the rows fill before the first result of a launch leaves: EXEC less 4 cycles an
 iteration. *Occupancy* of a unit's local memory counts all buffers of a stage, double-buffered ones twice; its mean
 weighs stages by EXEC. *Coverage* is the share of the multiply-accumulates that the array executes, and of these the
-share on all lanes. Lanes of a stage work alike, so a lane is busy in the stages that hold it.
+share on all lanes. Lanes of a stage work alike, so a lane is busy in the stages that hold it. *Transfers* are counted
+per stage, as made and one by one (`transfers.py`); the gain of coalescing is the time of LOAD (DRAIN) one by one over
+the time as made.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from mapper.cost import iterations, outputs_per_copy
 from mapper.ir import Op
+from mapper.machine import Machine
 from mapper.mapping import Mapping, Stage
+
+from .transfers import Transfers, dma_cycles, transfers
 
 __all__ = ["array_facts"]
 
@@ -32,6 +39,7 @@ def array_facts(mapping: Mapping) -> dict[str, Any]:
     held = [_held_bytes(stage) for stage in stages]
     mean = sum(map(int.__mul__, held, map(_exec, stages))) / max(1, cycles["EXEC"])
     macs = sum(ops[s.op].macs for s in stages)
+    made = {s.name: _transfers(mapping, s, ops[s.op]) for s in stages}
     return {
         "lanes": lanes,
         "launches": sum(stage.launches for stage in stages),
@@ -39,6 +47,9 @@ def array_facts(mapping: Mapping) -> dict[str, Any]:
         "phase_cycles": dict(cycles),
         "phase_seconds": {name: count / hertz for name, count in cycles.items()},
         "lane_exec_cycles": [sum(_exec(s) for s in stages if s.rect.lanes > lane) for lane in range(lanes)],
+        "transfers": {name: {f.name: getattr(count, f.name) for f in fields(count)} for name, count in made.items()},
+        "load_coalescing_gain": _gain("LOAD", stages, [(t.loads, t.single_loads) for t in made.values()], machine),
+        "drain_coalescing_gain": _gain("DRAIN", stages, [(t.drains, t.single_drains) for t in made.values()], machine),
         "fill_share": fill / max(1, cycles["EXEC"]),
         "lmm_bytes": capacity,
         "lmm_most_bytes": max(held, default=0),
@@ -50,8 +61,26 @@ def array_facts(mapping: Mapping) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _transfers(mapping: Mapping, stage: Stage, op: Op) -> Transfers:
+    graph = mapping.graph
+    return transfers(graph, op, stage.loops, stage.buffers, mapping.axes, lambda name: mapping.home(graph.root(name)))
+
+
+def _gain(name: str, stages: Sequence[Stage], counts: Sequence[tuple[int, int]], machine: Machine) -> float:
+    """Cycles of a phase with a transfer for every single run, over those with `counts` (made, single) as made."""
+    made = sum(_cycles(stage, name) for stage in stages)
+    more = sum(dma_cycles(0, single - joined, s.rect.lanes, machine)
+               for s, (joined, single) in zip(stages, counts, strict=True))  # fmt: skip
+    return (made + more) / made if made else 1.0
+
+
 def _exec(stage: Stage) -> int:
-    return sum(phase.cycles * phase.times for phase in stage.phases if phase.name == "EXEC")
+    return _cycles(stage, "EXEC")
+
+
+def _cycles(stage: Stage, name: str) -> int:
+    """Cycles of one phase of a stage."""
+    return sum(phase.cycles * phase.times for phase in stage.phases if phase.name == name)
 
 
 def _iterations(stage: Stage, op: Op) -> int:

@@ -34,6 +34,7 @@ from mapper.tiling.program import Program, movement
 
 from .bounds import lane_bound_bytes
 from .launches import Demand, control_of, demand_of, launches, ordered
+from .transfers import BUS_BYTES, dma_cycles, transfers
 
 BODY_NODES = 96  # bodies of this size are placed in a second or two; more copies come as replicas
 TAIL_NODES = 192  # a tail runs seldom: it may take most of the rows
@@ -41,7 +42,6 @@ CHAIN = 8  # longest chain of copies that reduce down the rows
 FEWER = 0.5  # of the busy units of the fullest assignment, where that copies operands too often
 NEAR = 1.5  # times the bound: no saving of registers pays for more copies of operands
 LEAST_LMM_BYTES = 8 << 10  # the smallest size that is held against: papers sweep from there
-BUS_BYTES = 32  # width of the configuration bus (IMAX2 handbook)
 
 
 @dataclass(frozen=True)
@@ -235,10 +235,12 @@ class LaneRules:
         )
 
     def _transfers(self, graph: Graph, plan: StagePlan) -> tuple[int, int]:
-        """Cycles of LOAD and DRAIN: bytes of all lanes over the lanes' ports."""
+        """Cycles of LOAD and DRAIN: bytes and transfers of all lanes over the lanes' ports."""
         loaded, drained = backing_bytes(graph, plan, self.axes)
-        rate = float(self.machine.settings.get("dma_bytes_per_cycle", BUS_BYTES)) * along("lane", plan.loops)
-        return math.ceil(loaded / rate), math.ceil(drained / rate)
+        made = transfers(graph, plan.op, plan.loops, plan.buffers, self.axes, lambda n: plan.inside.home(graph.root(n)))
+        lanes = along("lane", plan.loops)
+        return (dma_cycles(loaded, made.loads, lanes, self.machine),
+                dma_cycles(drained, made.drains, lanes, self.machine))  # fmt: skip
 
 
 def along(axis: str, loops: Sequence[TileLoop]) -> int:
