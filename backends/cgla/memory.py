@@ -9,13 +9,15 @@ class of loads that may share units only in part.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 from mapper.solver import Expression
 
 from .bounds import sharing_classes
 from .order import RowOrder
-from .rules import COLUMNS, HALF, QUARTER, WHOLE
+from .rules import COLUMNS, HALF, QUARTER, WHOLE, Body
 
 
 def limit_columns(order: RowOrder, merged: Sequence[Sequence[int]] = ()) -> None:
@@ -107,3 +109,51 @@ def _at_least(order: RowOrder, first: Expression, second: Expression) -> Express
 def _group_columns(units: int, need: int) -> int:
     """Columns that `units` units of one memory group take: alone, as a merged pair, or as the whole row."""
     return max(need if need != QUARTER else 1, units if units <= 2 else WHOLE)
+
+
+@dataclass(frozen=True)
+class ColumnCount:
+    """The same count for a row whose operations are known; loads of a split region come free beside its stores."""
+
+    body: Body
+    merged: tuple[tuple[int, ...], ...] = ()
+
+    @cached_property
+    def _class(self) -> dict[int, int]:
+        """Load that is no pair's half and not bound to a stored region -> number of the class that shares units."""
+        body, merged = self.body, {i for nodes in self.merged for i in nodes}
+        by_descriptor: dict[int, list[int]] = defaultdict(list)
+        for i in body.memory_nodes:
+            if body.memory(i).region not in body.stored_regions and i not in merged and i not in body.partner:
+                by_descriptor[body.memory(i).descriptor].append(i)
+        classes = [c for nodes in by_descriptor.values() for c in sharing_classes(body, nodes)]
+        return {i: n for n, nodes in enumerate([*self.merged, *classes]) for i in nodes}
+
+    def class_of(self, i: int) -> int:
+        """Loads of one class take units alike; -1 for loads that share with none but a partner."""
+        return self._class.get(i, -1)
+
+    def of(self, nodes: Iterable[int]) -> int:
+        """Columns that the memory operations `nodes` of one row take at least."""
+        body, counts, regions = self.body, dict[int, list[int]](), set[int]()
+        units: dict[tuple[int, int], int] = defaultdict(int)  # (descriptor or -1 - merged class, need)
+        for i in nodes:
+            use = body.memory(i)
+            if use.region in body.stored_regions:
+                if i in body.stored_regions[use.region]:
+                    regions.add(use.region)
+            elif i in self._class:
+                counts.setdefault(self._class[i], []).append(i)
+            elif use.pair is None:
+                units[use.descriptor, body.need(i)] += 1
+        for number, members in counts.items():
+            is_merged = number < len(self.merged)
+            key = (-1, QUARTER) if is_merged else (body.memory(members[0]).descriptor, body.need(members[0]))
+            units[key] += -(-len(members) // 2)
+        loaded = sum(need * -(-n // need) for (_, need), n in units.items())
+        return loaded + sum(self._stored(region) for region in regions)
+
+    def _stored(self, region: int) -> int:
+        bound = self.body.stored_regions[region]
+        stores = sum(self.body.kind(i) == "store" for i in bound)
+        return _group_columns(max(stores, -(-len(bound) // 2)), min(self.body.need(i) for i in bound))

@@ -14,11 +14,14 @@ from functools import cached_property
 from typing import Any, Literal
 
 from mapper.request import Incumbent, Watcher, unwatched
+from mapper.signals import asked
 from mapper.solver import Limits
 
 from .bounds import Bounds
 from .dominance import NO_ORDER, Dominance, dominance
+from .levels import Extent, search_levels
 from .order import Spans
+from .parts import Parts
 from .realise import Conflict, Realised, Realiser
 from .registers import count_hops
 from .rows import RowModel, RowPlan
@@ -28,6 +31,8 @@ from .windows import Answer, Window, ask
 Effort = Literal["fast", "default", "max"]
 Engine = Literal["portfolio", "clauses", "linear", "more linear"]
 EFFORT_UNITS = {"fast": 3.0, "default": 42.0, "max": 160.0}
+STEPS_PER_UNIT = 1_000_000  # of a search by levels
+NEAR_ROWS, NEAR_EFFORT = 2, 0.5  # how far a plan of the wider problem is mended, and effort for each try
 CALL_COST = 0.05  # effort charged for building a model, so that many tiny searches end too
 WORKERS = 8  # subsolvers of the portfolio, which take turns on one core
 # One subsolver that learns clauses alone settles whole models whose like parts are in order several times faster than
@@ -164,6 +169,35 @@ class Search:
             if len(self.nogoods) == len(known):
                 return "refuted" if answer.status == "refuted" else "unknown"
         return "unknown"
+
+    def levels(self, rows: int, effort: float, width: int, *, beam: bool) -> Literal["found", "refuted", "unknown"]:
+        """All sets of placed nodes, row by row, or the best `width` of each level. A plan is mended and realised; a
+        refutation by a beam that was never cut counts unless something would have to be relaxed."""
+        order = self.ordered if beam else self.dominance
+        parts = Parts(self.body, self.bounds, order)
+        steps = int(min(effort, self.budget) * STEPS_PER_UNIT)
+        found = search_levels(parts, rows, Extent(width, steps, beam, self._is_stopped))
+        self.charge(Answer("unknown", None, found.steps / STEPS_PER_UNIT, asked.is_set()))
+        if found.row_of is not None:
+            return "found" if self._mended(rows, found.row_of) else "unknown"
+        if found.status == "refuted" and order == self.dominance:
+            self._raise(rows + 1)
+        return found.status
+
+    def _is_stopped(self) -> bool:
+        return asked.is_set() or (self.deadline is not None and time.monotonic() > self.deadline)
+
+    def _mended(self, rows: int, row_of: Mapping[int, int]) -> bool:
+        """The row model's answer as it is, or with each node some rows higher or lower, realised."""
+        for reach in range(NEAR_ROWS + 1):
+            whole = whole_spans(self.body, self.bounds, rows, self.fixed_rows)
+            spans = {i: (max(low, row_of[i] - reach), min(high, row_of[i] + reach)) for i, (low, high) in whole.items()}
+            model = RowModel(self.body, rows, spans, nogoods=tuple(self.nogoods))
+            answer = ask(model, self.limits(NEAR_EFFORT, "clauses"))
+            self.charge(answer)
+            if self.accept(answer, hops=False):
+                return True
+        return False
 
     def _asked(
         self, rows: int, effort: float, engine: Engine, order: Dominance, nogoods: tuple[frozenset[int], ...] = ()

@@ -1,4 +1,8 @@
-"""Fewer rows: rounds of windows over the plan in hand, with the whole model at one row less in between.
+"""Fewer rows: searches by levels, then rounds of windows over the plan in hand, with whole models in between.
+
+A narrow beam (:mod:`.levels`) tries row counts from the bound up. That often ends the search: one row less than it
+finds is refuted by a short run on the whole model, or by going through all sets of placed nodes. Bodies with many free
+slots have too many sets; they are left to windows.
 
 A round squeezes every roomy window of one height. If that gains nothing, the whole model is asked for one row less
 with like parts in order (:mod:`.dominance`), which settles bodies made of copies. If that ends undecided, the whole
@@ -20,17 +24,22 @@ from .windows import Window, polish, roomy, squeeze
 
 FIRST_SLICE = 0.6  # effort of the first whole model
 SMALL_NODES = 100
+NARROW, BROAD, ALL_SETS = 300, 2000, 30_000  # sets of a level: of two beams, and where all are kept
+BEAM_SHARE, BROAD_SHARE, CLAUSES_SHARE = 0.1, 0.25, 0.06  # of the budget, for one beam, and whole models between them
 FIRST_SHARE = 0.12  # of the budget, for one row less after the first round that gains nothing; doubled at each one
 BOUND_SHARE, HOP_SHARE = 0.16, 0.06  # of the budget, kept for refutations at the end and for hops
 FIRST_HEIGHT, HEIGHT_STEP, HEIGHT_BACK = 8, 2, 4  # rows of a squeezed window: first, taller each round, after a gain
 FIRST_EFFORT, EFFORT_GROWTH = 0.1, 1.3  # the same for the effort of one squeeze
 POLISHED_HEIGHT = 10
+UNLIMITED = float("inf")
 
 
 def shorten(search: Search) -> None:
     """Spends the budget, less a share for hops, until the rows meet the bound."""
     total = search.budget
     _try_whole(search, FIRST_SLICE)
+    if not search.fixed_rows:
+        _by_levels(search, total)
     _rounds(search, total, total * (BOUND_SHARE + HOP_SHARE))
     _raise_bound(search, total * HOP_SHARE)
 
@@ -44,6 +53,27 @@ def _try_whole(search: Search, effort: float) -> None:
     engine: Engine = "portfolio" if len(search.body.ids) <= SMALL_NODES else "clauses"
     while _is_open(search, 0.0) and search.attempt(search.rows - 1, effort, engine) == "found":
         pass
+
+
+# ---- levels
+
+
+def _by_levels(search: Search, total: float) -> None:
+    """A narrow beam for any row count; for one row less a whole model, all sets, and a broad beam."""
+    keep = total * HOP_SHARE
+    _beam(search, NARROW, total * BEAM_SHARE, total * (1 - 3 * BEAM_SHARE))
+    _one_row_less(search, CLAUSES_SHARE * total, keep, CLAUSES_SHARE * total)
+    while _is_open(search, keep):
+        if search.levels(search.bound, search.budget - keep, ALL_SETS, beam=False) != "refuted":
+            break
+    _beam(search, BROAD, total * BROAD_SHARE, total * 2 * BROAD_SHARE)
+
+
+def _beam(search: Search, width: int, effort: float, keep: float) -> None:
+    """Row counts from the bound up, until one is found."""
+    for rows in range(search.bound, search.rows):
+        if not _is_open(search, keep) or search.levels(rows, effort, width, beam=True) == "found":
+            return
 
 
 # ---- rounds of windows
@@ -64,15 +94,15 @@ def _rounds(search: Search, total: float, keep: float) -> None:
             height, effort, number, share = height + HEIGHT_STEP, effort * EFFORT_GROWTH, number + 1, share * 2
 
 
-def _one_row_less(search: Search, effort: float, keep: float) -> None:
+def _one_row_less(search: Search, effort: float, keep: float, more: float = UNLIMITED) -> None:
     """The whole model at one row less, with twice the effort if that closes the gap. Where no plan keeps the order, a
-    wider model may refute that row count."""
+    wider model may refute that row count with `more` effort."""
     if not _is_open(search, keep):
         return
     rows = search.rows - 1
     answer = search.attempt(rows, min(effort * (1 + (rows == search.bound)), search.budget - keep), "clauses")
     if answer == "refuted" and search.relaxes and _is_open(search, 0.0):
-        search.whole(rows, search.budget, "clauses")
+        search.whole(rows, min(search.budget, more), "clauses")
 
 
 def _gather_and_squeeze(search: Search, height: int, effort: float, keep: float, gather: Objective) -> None:
