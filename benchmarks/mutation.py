@@ -76,6 +76,10 @@ GROUPS = {
     "bodies": Group(
         ("mapper/kernels/*.py",), ("tests/kernels", "tests/test_interpret.py"),
     ),
+    "transfers": Group(
+        tuple(f"backends/cgla/network/{name}.py" for name in ("runs", "transfers")),
+        ("tests/backends/cgla/network/test_transfers.py",),
+    ),
     "lowering": Group(("frontends/onnx/*.py",), ("tests/frontends/onnx",)),
 }  # fmt: skip
 

@@ -45,6 +45,10 @@ class Runs:
     tail: int = 0
 
     @property
+    def elements(self) -> int:
+        return sum(length * count for length, count in self.lengths)
+
+    @property
     def whole(self) -> bool:
         """Is the box one run?"""
         return self.lengths == ((self.extent, 1),)
@@ -55,7 +59,7 @@ class Runs:
         if inner.whole:
             scaled = tuple((length * inner.extent, count) for length, count in self.lengths)
             return Runs(size, scaled, self.head * inner.extent, self.tail * inner.extent)
-        elements = sum(length * count for length, count in self.lengths)
+        elements = self.elements
         found = Counter({length: count * elements for length, count in inner.lengths})
         if inner.head and inner.tail:
             joins = elements - sum(count for _, count in self.lengths)

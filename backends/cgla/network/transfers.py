@@ -11,6 +11,9 @@ captured from one transfer in any case). It ends after 8192 words. Windows that 
 have ports of their own, so nothing joins across lanes. Results leave the same way at the end of a fill; partial ones
 come back before the next and are loads then.
 
+Weights that one read of one operator alone uses are *packed*: laid out in the order of their fills before deployment,
+as whatever depends on weights alone is done then. What a fill sends of them is one run.
+
 The vendor's run-time library (`emax7lib.c`) joins the slice of a row to that of the next row and column if it is one
 run and the addresses follow each other, until there are 8192 words; strided slices go block by block. We let the host
 join whatever follows in address, in whichever rows it lies; that is what sets us apart.
@@ -26,7 +29,7 @@ from functools import lru_cache
 
 from mapper import dtypes
 from mapper.footprint import Component, dependencies
-from mapper.ir import Graph, Op
+from mapper.ir import Access, Graph, Op, Opaque, View
 from mapper.machine import Machine
 from mapper.mapping import WRITTEN, Axis, Buffer, TileLoop
 
@@ -87,9 +90,28 @@ def transfers(
             loops[: outer.depth],
             outer.streamed,
             ports,
+            operand != WRITTEN and _packed(graph, access),
         )
         total += _inward(slices, tensor.dtype) if operand != WRITTEN else _outward(slices, op, tensor.dtype)
     return total
+
+
+def _packed(graph: Graph, access: Access) -> bool:
+    """May the host lay the tensor out for this read? Data must not choose among its elements."""
+    root = graph.root(access.tensor)
+    fixed = graph.tensor(root).role in ("weight", "constant") and root not in graph.outputs
+    return fixed and _reads(graph, root) == 1 and not any(index.gathered for index in access.index)
+
+
+def _reads(graph: Graph, tensor: str) -> int:
+    """Reads of a tensor and of its views."""
+    users = graph.consumers[tensor]
+    views = sum(_reads(graph, user.output) for user in users if isinstance(user, View))
+    return views + sum(_reads_of(user, tensor) for user in users if not isinstance(user, View))
+
+
+def _reads_of(user: Op | Opaque, tensor: str) -> int:
+    return sum(read.tensor == tensor for read in user.reads) if isinstance(user, Op) else user.inputs.count(tensor)
 
 
 def _inward(slices: _Slices, dtype: str) -> Transfers:
@@ -113,7 +135,7 @@ def _outward(slices: _Slices, op: Op, dtype: str) -> Transfers:
 class _Slices:
     """The slices of an operand that its outermost buffer takes: `domain` (loop, extent), `groups` of its dimensions,
     the loops it depends on, and the tile `loops` that stand while a slice does; the axes in `ports` have ports of their
-    own. `once`: the tail reads it."""
+    own. `once`: the tail reads it; `packed`: what a fill sends lies together."""
 
     domain: tuple[tuple[str, int], ...]
     output_loops: frozenset[str]
@@ -123,6 +145,7 @@ class _Slices:
     loops: tuple[TileLoop, ...]
     streamed: bool
     ports: frozenset[str]
+    packed: bool = False
 
     @lru_cache(maxsize=1 << 14)  # noqa: B019 - slices are values without names: layers of one shape are counted once
     def count(self, dtype: str, joined: bool, once: bool) -> int:
@@ -138,7 +161,7 @@ class _Slices:
                 for runs, number in outer:
                     product[runs.over(inner)] += times * number
             found = product
-        return again * sum(number * _carried(runs, dtype) for runs, number in found.items())
+        return again * sum(number * _carried(runs, dtype, self.packed) for runs, number in found.items())
 
     def _cuts(self, name: str, joined: bool, once: bool) -> tuple[Cut, ...]:
         """How a loop is cut: by steps that refill and by ports one after the other, side by side by other axes."""
@@ -165,6 +188,7 @@ class _Slices:
         return max(refills, default=-1)
 
 
-def _carried(runs: Runs, dtype: str) -> int:
+def _carried(runs: Runs, dtype: str, packed: bool) -> int:
     """Transfers that carry the runs of one fill."""
-    return sum(count * math.ceil(dtypes.bytes_of(length, dtype) / MOST_BYTES) for length, count in runs.lengths)
+    lengths = ((runs.elements, 1),) if packed else runs.lengths
+    return sum(count * math.ceil(dtypes.bytes_of(length, dtype) / MOST_BYTES) for length, count in lengths)

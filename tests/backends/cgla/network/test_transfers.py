@@ -12,7 +12,7 @@ from mapper import machines
 from mapper.backends.cgla.network import transfers as module
 from mapper.backends.cgla.network.transfers import Transfers, dma_cycles, transfers
 from mapper.index import Gathered, Index, constant, loop
-from mapper.ir import Access, Combiner, Graph, Loop, Op, Tensor
+from mapper.ir import Access, Combiner, Graph, Loop, Op, Tensor, View
 from mapper.mapping import WRITTEN, Axis, Buffer, TileLoop
 from mapper.scalar import Acc, Arg, Call
 
@@ -218,9 +218,14 @@ def square(m: int, n: int, k: int) -> tuple[Graph, Op]:
     reads = (Access("a", (loop("m"), loop("k"))), Access("b", (loop("k"), loop("n"))))
     op = Op("mm", "MatMul", (Loop("m", m), Loop("n", n), Loop("k", k)), reads, Access("c", (loop("m"), loop("n"))),
             Call("mul", (Arg(0), Arg(1))), Combiner("sum", "float32"))  # fmt: skip
-    tensors = (Tensor("a", (m, k), "float32", "input"), Tensor("b", (k, n), "float32", "weight"),
+    tensors = (Tensor("a", (m, k), "float32", "input"), Tensor("b", (k, n), "float32", "input"),
                Tensor("c", (m, n), "float32"))  # fmt: skip
     return Graph("g", tensors, (op,), ("a", "b"), ("c",)), op
+
+
+def weighted(graph: Graph) -> Graph:
+    """The same with a weight for b."""
+    return replace(graph, tensors=tuple(replace(t, role="weight") if t.name == "b" else t for t in graph.tensors))
 
 
 def counted(graph: Graph, op: Op, loops: list[tuple], depths: tuple[int, int, int], home: str = "dram") -> Transfers:
@@ -259,6 +264,39 @@ def test_what_lives_on_the_array_needs_no_transfer() -> None:
     assert counted(graph, op, [], (0, 0, 0), "lmm") == Transfers()
     resident = tuple(Buffer(at, "lmm", 0, 4, resident=at == 1) for at in (0, 1, WRITTEN))
     assert transfers(graph, op, (), resident, AXES, lambda _: "dram") == Transfers(1, 1, 1, 1)
+
+
+def test_weights_are_packed_in_the_order_of_their_fills() -> None:
+    """Four parts of n in turn, two rows for k: each part of b is 12 short runs as it lies, one if packed."""
+    graph, op = square(1, 64, 12)
+    loops, depths = [("n", 16, 4), ("k", 6, 2, "row")], (2, 2, 1)
+    assert counted(graph, op, loops, depths) == Transfers(1 + 4 * 12, 4, 2 + 4 * 12, 4)
+    assert counted(weighted(graph), op, loops, depths) == Transfers(1 + 4, 4, 2 + 4 * 2, 4)
+
+
+def test_packed_weights_still_end_after_8192_words() -> None:
+    graph, op = square(1, 2 * 8192, 3)
+    assert counted(weighted(graph), op, [("n", 8192, 2)], (1, 1, 1)).loads == 1 + 2 * 3
+
+
+def test_weights_of_two_readers_stay_as_they_are() -> None:
+    graph, op = square(1, 64, 12)
+    again = replace(op, name="again", write=replace(op.write, tensor="d"))
+    both = replace(
+        weighted(graph), ops=(op, again), tensors=(*weighted(graph).tensors, Tensor("d", (1, 64), "float32"))
+    )
+    loops, depths = [("n", 16, 4), ("k", 6, 2, "row")], (2, 2, 1)
+    assert counted(both, op, loops, depths) == counted(graph, op, loops, depths)
+
+
+def test_views_of_a_weight_count_as_readers() -> None:
+    graph, op = square(1, 64, 12)
+    view = View("v", "Reshape", "b", "flat")
+    other = Op("o", "Neg", (Loop("x", 768),), (Access("flat", (loop("x"),)),), Access("d", (loop("x"),)), Arg(0))
+    tensors = (*weighted(graph).tensors, Tensor("flat", (768,), "float32"), Tensor("d", (768,), "float32"))
+    both = replace(weighted(graph), ops=(op, view, other), tensors=tensors)
+    loops, depths = [("n", 16, 4), ("k", 6, 2, "row")], (2, 2, 1)
+    assert counted(both, op, loops, depths) == counted(graph, op, loops, depths)
 
 
 def test_half_the_width_fills_half_the_transfers() -> None:
