@@ -161,21 +161,19 @@ def _fixed(element: int, extent: int) -> Runs:
 
 
 def _rows(first: Array, last: Array, fill: Array, extent: int) -> Iterator[tuple[Array, int]]:
-    """(first, last) of the instances of every different fill, moved so that what reaches an end of the box stays."""
+    """(first, last) of the instances of every different fill, moved beside the box's first element where they do not
+    reach an end of it; last < first for an instance without elements."""
     order = np.argsort(fill, kind="stable")
-    first, last, fill = first[order], last[order], fill[order]
-    _, at, width = np.unique(fill, return_index=True, return_counts=True)
-    table = np.full((len(at), int(width.max()), 2), -1, np.int64)
-    table[:, :, 0] = 0  # an instance without elements
-    column = np.arange(len(fill)) - np.repeat(at, width)
-    line = np.repeat(np.arange(len(at)), width)
+    first, last = first[order], last[order]
+    _, at, line, width = np.unique(fill[order], return_index=True, return_inverse=True, return_counts=True)
     inside = last >= first
-    table[line[inside], column[inside]] = np.stack([first, last], axis=1)[inside]
-    lowest = np.where(table[:, :, 1] >= table[:, :, 0], table[:, :, 0], extent).min(axis=1)
-    highest = table[:, :, 1].max(axis=1)
-    free = (lowest > 0) & (highest < extent - 1)
-    filled = (table[:, :, 1] >= table[:, :, 0])[:, :, None]
-    table = np.where(filled & free[:, None, None], table - (lowest - 1)[:, None, None], table)
+    lowest = np.minimum.reduceat(np.where(inside, first, extent), at)
+    highest = np.maximum.reduceat(np.where(inside, last, -1), at)
+    shift = np.where((lowest > 0) & (highest < extent - 1), lowest - 1, 0)[line]
+    table = np.zeros((len(at), int(width.max()), 2), np.int64)
+    table[:, :, 1] = -1
+    column = np.arange(len(line)) - at[line]
+    table[line[inside], column[inside]] = np.stack([first - shift, last - shift], axis=1)[inside]
     rows, counts = np.unique(table, axis=0, return_counts=True)
     yield from zip(rows, map(int, counts), strict=True)
 

@@ -10,6 +10,7 @@ import pytest
 
 from mapper import machines
 from mapper.backends.cgla.network import transfers as module
+from mapper.backends.cgla.network.runs import runs_of
 from mapper.backends.cgla.network.transfers import Transfers, dma_cycles, transfers
 from mapper.index import Gathered, Index, constant, loop
 from mapper.ir import Access, Combiner, Graph, Loop, Op, Tensor, View
@@ -314,6 +315,46 @@ def test_gathered_rows_are_transfers_of_their_own() -> None:
     graph = Graph("g", (table, ids, Tensor(out, (7, 32), "float32")), (op,), ("i",), (out,))
     assert counted(graph, op, [], (0, 0, 0)) == Transfers(7 + 1, 1, 7 + 1, 1)
     assert counted(graph, op, [("d", 16, 2)], (1, 1, 1)).loads == 2 * 7 + 1
+
+
+def test_what_is_too_large_to_list_counts_every_element(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of a flat index by division: never fewer transfers than there are."""
+    flat = (loop("m") * 10 + loop("k")) // 4, (loop("m") * 10 + loop("k")) % 4
+    op = Op(
+        "o", "Neg", (Loop("m", 6), Loop("k", 10)), (Access("a", flat),), Access("c", (loop("m"), loop("k"))), Arg(0)
+    )
+    tensors = Tensor("a", (15, 4), "float32", "input"), Tensor("c", (6, 10), "float32")
+    graph = Graph("g", tensors, (op,), ("a",), ("c",))
+    loops = [("m", 2, 3), ("m", 1, 2, "row")]
+    assert counted(graph, op, loops, (2, 0, 0)) == Transfers(3, 1, 6, 1)
+    assert counted(graph, op, [("k", 5, 2)], (1, 0, 0)).loads == 12
+    for limit, loads in ((60, 12), (59, 60)):
+        monkeypatch.setattr("mapper.backends.cgla.network.runs.ENUMERATION_LIMIT", limit)
+        module._Slices.count.cache_clear()
+        runs_of.cache_clear()
+        assert counted(graph, op, [("k", 5, 2)], (1, 0, 0)).loads == loads
+    module._Slices.count.cache_clear()
+    runs_of.cache_clear()
+
+
+def test_loops_without_iterations_need_no_transfer() -> None:
+    op = Op("o", "Neg", (Loop("m", 0),), (Access("a", (loop("m"),)),), Access("c", (loop("m"),)), Arg(0))
+    graph = Graph("g", (Tensor("a", (0,), "float32", "input"), Tensor("c", (0,), "float32")), (op,), ("a",), ("c",))
+    assert counted(graph, op, [], (0, 0, 0)) == Transfers()
+
+
+def test_fills_that_touch_nothing_need_no_transfer() -> None:
+    """Windows that lie in padding: of six positions only the third and fourth read the two elements there are."""
+    read = Access("a", (loop("m") - 2,), (loop("m") - 2, 3 - loop("m")))
+    op = Op("o", "Pad", (Loop("m", 6),), (read,), Access("c", (loop("m"),)), Arg(0))
+    graph = Graph("g", (Tensor("a", (2,), "float32", "input"), Tensor("c", (6,), "float32")), (op,), ("a",), ("c",))
+    assert counted(graph, op, [("m", 1, 6)], (1, 0, 0)) == Transfers(2, 1, 2, 1)
+    assert counted(graph, op, [("m", 1, 6, "row")], (1, 0, 0)) == Transfers(1, 1, 2, 1)
+
+
+def test_a_machine_without_figures_has_a_full_bus_and_no_set_up() -> None:
+    machine = machines.resolve("imax3")
+    assert dma_cycles(320, 9, 1, replace(machine, settings={})) == 10
 
 
 def test_cycles_are_bytes_and_set_ups_shared_by_the_lanes() -> None:
