@@ -67,6 +67,11 @@ GROUPS = {
     ),
     "checker of grids": Group(("mapper/check_kernel.py",), ("tests/test_check_kernel.py", _PLACED)),
     "checker of rows": Group(("mapper/check_rows.py",), ("tests/test_check_rows.py", _PLACED)),
+    "checker of copies": Group(
+        ("mapper/proof/displaced.py", "mapper/proof/left_in_rows.py", "mapper/proof/stacked.py"),
+        ("tests/test_displaced.py", "tests/test_stacked.py", "tests/backends/cgla/network/test_kept.py"),
+    ),
+    "passes": Group(("mapper/passes/*.py",), ("tests/passes",)),
     "checker of contests": Group(
         ("mapper/check_contest.py",), ("tests/test_check_contest.py", "tests/benchmarks/test_campaigns.py"),
     ),

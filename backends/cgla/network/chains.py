@@ -16,7 +16,7 @@ from mapper.dtypes import BITS
 from mapper.ir import Access, Graph, Op
 from mapper.mapping import TileLoop
 
-__all__ = ["Chain", "Cut", "chains", "cuts"]
+__all__ = ["Chain", "Cut", "Piece", "chains", "cuts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,20 @@ class Chain:
         return str(self.access(at).index[dimension].terms[0][0])
 
 
+Piece = tuple[int, int, int, str]  # (dimension, size, number, axis)
+
+
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Pieces (dimension, size, number, axis) of a tensor, lanes outside replicas; `busy` units of (lanes, replicas)."""
+    """Pieces of a tensor, lanes outside replicas; `busy` units of (lanes, replicas)."""
 
-    pieces: tuple[tuple[int, int, int, str], ...]
+    pieces: tuple[Piece, ...]
     busy: tuple[float, float]
+
+    @property
+    def lanes(self) -> tuple[Piece, ...]:
+        """The pieces that lanes take."""
+        return tuple(piece for piece in self.pieces if piece[3] == "lane")
 
     def loops(self, chain: Chain, at: int) -> tuple[TileLoop, ...]:
         return tuple(TileLoop(chain.loop(at, d), size, number, axis) for d, size, number, axis in self.pieces)
@@ -124,7 +132,7 @@ def _shared(free: Sequence[int], shape: Sequence[int], places: int) -> Iterator[
 
 def _cut(
     given: Sequence[tuple[int, int]], shape: Sequence[int], axis: str
-) -> tuple[tuple[tuple[int, int, int, str], ...], float, tuple[int, ...]]:
+) -> tuple[tuple[Piece, ...], float, tuple[int, ...]]:
     """Pieces, busy places, and what is left of the shape in one of them."""
     pieces, busy, left = [], 1.0, list(shape)
     for dimension, number in given:

@@ -20,7 +20,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from mapper.arrays import Bodies, Inside, PlacedBody, StagePlan, backing_bytes, body_copies
+from mapper.arrays import Bodies, Inside, PlacedBody, StagePlan, backing_bytes, body_copies, body_runs
 from mapper.dfg import Dfg
 from mapper.dtypes import bytes_of
 from mapper.ir import Graph, Op
@@ -30,12 +30,16 @@ from mapper.planning import weight, without_names
 from mapper.request import Request
 from mapper.tiling.engine import Tiling, tilings
 
-from .chains import Chain, Cut, chains, cuts
-from .rules import CHAIN, LaneRules, along
+from .bounds import lane_bound_bytes
+from .chains import Chain, Cut, Piece, chains, cuts
+from .rules import CHAIN, NEAR, LaneRules, along
 
 __all__ = ["kept_plans"]
 
 CLOSE = 0.9  # of the busiest choice of rows and columns
+FAIR = 0.4  # of the units that a product could fill
+WAYS = 4  # of giving parts to lanes that are tried
+MOST = 0.7  # of the lanes that the busiest way fills
 ROUNDS = 6  # tries to make all replicas fit
 WORTH = 0.02  # of what a chain moves: less is not looked at
 
@@ -101,7 +105,7 @@ class _Search:
         old = least = self._value(rules, before)
         sizes: LaneRules | None = rules if self._is_worth(chain, rules, before) else None
         while sizes is not None:
-            plans = self._fitting(chain, sizes, _lanes(before[0]))
+            plans = self._near(chain, sizes, _lanes(before[0]))
             if plans is not None and self._value(rules, plans) < least:
                 found, least = plans, self._value(rules, plans)
             sizes = sizes.smaller
@@ -111,6 +115,28 @@ class _Search:
         """Could what the result alone moves be felt?"""
         could = self.graph.tensor(chain.tensor).bytes * len(chain.ops)
         return could > WORTH * sum(sum(backing_bytes(self.graph, plan, rules.axes)) for plan in before)
+
+    def _near(self, chain: Chain, rules: LaneRules, lanes: int) -> tuple[StagePlan, ...] | None:
+        """Plans under the busiest cut over lanes, of a few, with which products are near their bound and busy."""
+        found = cuts(self.graph, chain, lanes, rules.machine.fabric.rows)
+        ways = dict.fromkeys(cut.lanes for cut in found if cut.busy[0] >= MOST * found[0].busy[0])
+        for way in tuple(ways)[:WAYS]:
+            plans = self._fitting(chain, rules, lanes, way)
+            if plans is not None and all(self._is_good(rules, plan) for plan in plans if plan.op.macs):
+                return plans
+        return None
+
+    def _is_good(self, rules: LaneRules, plan: StagePlan) -> bool:
+        """Does a product move its operands near their bound, and run on a fair part of what it could fill?"""
+        machine, op = rules.machine, plan.op
+        local_bytes = (machine.memory("lmm").capacity_bytes or 0) * machine.fabric.rows * _lanes(plan)
+        least = lane_bound_bytes(self.graph, op, _lanes(plan), local_bytes, plan.inside.tensors)
+        room = rules.first_room(main_body(self.graph, op, rules.style), tail_body(self.graph, op, rules.style))
+        places = rules.lanes(op, room) * room.replicas * room.copies
+        busy = op.points / body_runs(plan)[0]
+        return sum(backing_bytes(self.graph, plan, rules.axes)) <= NEAR * least and busy >= FAIR * min(
+            places, op.points
+        )
 
     def _value(self, rules: LaneRules, plans: Sequence[StagePlan]) -> tuple[float, float]:
         """What the request minimises, then what it does not."""
@@ -122,11 +148,13 @@ class _Search:
             return pj * cycles, pj
         return sum(sum(backing_bytes(self.graph, plan, rules.axes)) for plan in plans), pj
 
-    def _fitting(self, chain: Chain, rules: LaneRules, lanes: int) -> tuple[StagePlan, ...] | None:
+    def _fitting(
+        self, chain: Chain, rules: LaneRules, lanes: int, way: tuple[Piece, ...]
+    ) -> tuple[StagePlan, ...] | None:
         """Plans with as many replicas as have rows; None if none have, or local memory is too small."""
         rows = replicas = rules.machine.fabric.rows
         for _ in range(ROUNDS):
-            cut = cuts(self.graph, chain, lanes, replicas)[0]
+            cut = next(cut for cut in cuts(self.graph, chain, lanes, replicas) if cut.lanes == way)
             made = self._plans(chain, rules, cut)
             if made is None:
                 return None

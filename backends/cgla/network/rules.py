@@ -89,7 +89,7 @@ class LaneRules:
 
     def hierarchy(self, op: Op, room: Room) -> Hierarchy:
         """Bodies load every operand at every iteration, so the engine tiles for local memory; registers follow."""
-        return self._hierarchy(("dram", "lmm"), room, self._lanes(op, room))
+        return self._hierarchy(("dram", "lmm"), room, self.lanes(op, room))
 
     def wider(self, graph: Graph, op: Op, room: Room, found: Sequence[Tiling]) -> Hierarchy | None:
         """Fewer busy units, where full ones copy operands too often: lanes that wait for the port are no gain."""
@@ -103,7 +103,7 @@ class LaneRules:
         local_bytes = (self.machine.memory("lmm").capacity_bytes or 0) * self.machine.fabric.rows * lanes
         return bool(op.macs) and tiling.bytes("dram") > NEAR * lane_bound_bytes(graph, op, lanes, local_bytes)
 
-    def _lanes(self, op: Op, room: Room) -> int:
+    def lanes(self, op: Op, room: Room) -> int:
         """Lanes that have work: each one executes for at least as long as the host takes to set it up."""
         machine = self.machine
         exec_cycles = machine.setting("iteration_cycles", 4) * op.points / (room.copies * room.replicas)
