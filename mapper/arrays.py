@@ -8,7 +8,7 @@ it does not fit, the operator is tiled again with fewer copies.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from mapper import dtypes, store
 from mapper.cost import iterations, outputs_per_copy
 from mapper.dfg import Dfg
 from mapper.ir import Graph, Op
+from mapper.kernels.body import main_body, tail_body
 from mapper.kernels.signature import signature
 from mapper.kernels.style import Style
 from mapper.machine import Machine
@@ -105,10 +106,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """At most `copies` of an iteration inside one body, and `replicas` of the whole body on the array."""
+    """At most `copies` of an iteration inside one body, and `replicas` of the whole body on the array; `flat` if
+    copies inside it do not reduce."""
 
     copies: int
     replicas: int = 1
+    flat: int = 1
 
 
 class Place(Protocol):
@@ -150,8 +153,10 @@ class ArrayRules(Protocol):
     def hierarchy(self, op: Op, room: Room) -> Hierarchy:
         """Memories and axes for `op`, with at most `room.copies` copies in a body and `room.replicas` bodies."""
 
-    def wider(self, graph: Graph, op: Op, room: Room, found: Sequence[Tiling]) -> Hierarchy | None:
-        """Where to search as well, if none of the finalists `found` is good enough."""
+    def wider(
+        self, graph: Graph, op: Op, room: Room, found: Sequence[Tiling], tried: int, place: Place
+    ) -> Hierarchy | None:
+        """Where to search as well, if none of the finalists `found` is good enough; `tried` such were searched."""
 
     def first_room(self, dfg: Dfg, tail: Dfg | None) -> Room:
         """How many copies of a single body (and its tail), and replicas of that, can be hoped to fit."""
@@ -204,7 +209,7 @@ class _Asked:
 
 
 class Bodies:
-    """Bodies placed once per distinct structure, in order of first use.
+    """Bodies of one graph, placed once per distinct structure, in order of first use.
 
     Bodies that differ in immediates only place and route alike: they share one search, each keeps its own operations.
     What was searched is kept between runs (:mod:`mapper.store`). No answer depends on what else was asked.
@@ -214,7 +219,25 @@ class Bodies:
         self._rules = rules
         self._searched: dict[_Asked, PlacedBody | None] = {}
         self._placed: dict[str, PlacedBody] = {}
+        self._of_ops: dict[Hashable, tuple[PlacedBody, PlacedBody | None] | None] = {}
         self.used: list[KernelMapping] = []
+
+    def of(
+        self, graph: Graph, op: Op, copies: Mapping[str, int], part: Part | None
+    ) -> tuple[PlacedBody, PlacedBody | None] | None:
+        """The main body and the tail, if there is one, of an operator of the graph; None if one has no place."""
+        asked = op.name, tuple(sorted(copies.items())), part
+        if asked not in self._of_ops:
+            self._of_ops[asked] = self._both(graph, op, copies, part)
+        return self._of_ops[asked]
+
+    def _both(
+        self, graph: Graph, op: Op, copies: Mapping[str, int], part: Part | None
+    ) -> tuple[PlacedBody, PlacedBody | None] | None:
+        body = self.place(main_body(graph, op, self._rules.style, copies), part)
+        tail_dfg = tail_body(graph, op, self._rules.style, copies)
+        tail = self.place(tail_dfg, part) if tail_dfg is not None else None
+        return None if body is None or (tail is None and tail_dfg is not None) else (body, tail)
 
     def place(self, dfg: Dfg, part: Part | None = None, quick: bool = False) -> PlacedBody | None:
         """The body on its part of the array; None if it does not fit, or a `quick` search did not find out."""

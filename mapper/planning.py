@@ -22,11 +22,9 @@ from mapper.arrays import (
     Inside,
     Room,
     StagePlan,
-    backing_bytes,
     body_copies,
     code_of,
 )
-from mapper.bounds import op_bound_bytes
 from mapper.codec import encode
 from mapper.cost import cost
 from mapper.ir import Access, Graph, Op, Tensor
@@ -74,13 +72,13 @@ class Planner:
         return replace(self._known_inside[alike], op=op, inside=inside)
 
     def _held(self, op: Op, plans: tuple[StagePlan, ...]) -> tuple[StagePlan, ...]:
-        """The better of the plan and that for less memory, if the first moves an operand twice."""
-        own = plans[0]
-        once = op_bound_bytes(self._graph, op, 1).compulsory_bytes
-        if self._less is None or sum(backing_bytes(self._graph, own, self._rules.axes)) <= once:
+        """The better of the plan and that for less memory."""
+        before = self._less.plans(op) if self._less is not None else ()
+        if not before or isinstance(before, Infeasible):
             return plans
-        before = self._less.plans(op)
-        return plans if isinstance(before, Infeasible) else (self._rules.better(self._graph, own, before[0]),)
+        own, less = plans[0], before[0]
+        same = (own.loops, own.buffers) == (less.loops, less.buffers)
+        return plans if same else (self._rules.better(self._graph, own, less),)
 
 
 def without_names(graph: Graph, op: Op, inside: Inside = NOTHING) -> tuple[Op, tuple[tuple[int, Tensor, bool], ...]]:
@@ -168,9 +166,10 @@ def _attempt(
     found = search(inside.less(rules.hierarchy(op, room)), spatial=spatial)
     if isinstance(found, Infeasible):
         return found
-    wider = rules.wider(graph, op, room, found)
-    more = search(inside.less(wider)) if wider is not None else ()
-    found = found if isinstance(more, Infeasible) else (*found, *more)
+    tried = 0
+    while (wider := rules.wider(graph, op, room, found, tried, bodies.place)) is not None:
+        more = search(inside.less(wider))
+        found, tried = found if isinstance(more, Infeasible) else (*found, *more), tried + 1
     programs = [rules.program(graph, op, found)]
     programs += [rules.program(graph, op, (tiling,)) for tiling in found] if timed else []
     return _planned(graph, op, [Program(*program) for program in dict.fromkeys(programs)], rules, bodies, inside)
@@ -186,14 +185,8 @@ def _planned(
 
 def _plan(graph: Graph, op: Op, program: Program, rules: ArrayRules, bodies: Bodies) -> StagePlan | None:
     """The plan of a program; None if a body has no place."""
-    copies = body_copies(program.loops, rules.body_axes)
-    part = rules.part(program.loops)
-    body = bodies.place(main_body(graph, op, rules.style, copies), part)
-    tail_dfg = tail_body(graph, op, rules.style, copies)
-    tail = bodies.place(tail_dfg, part) if tail_dfg is not None else None
-    if body is None or (tail is None and tail_dfg is not None):
-        return None
-    return StagePlan(op, program.loops, program.buffers, body, tail)
+    placed = bodies.of(graph, op, body_copies(program.loops, rules.body_axes), rules.part(program.loops))
+    return None if placed is None else StagePlan(op, program.loops, program.buffers, *placed)
 
 
 def stage_of(

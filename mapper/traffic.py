@@ -64,8 +64,7 @@ def links(graph: Graph, stage: Stage, op: Op, axes: Mapping[str, Axis], home: Ca
 def buffer_elements(graph: Graph, stage: Stage, op: Op, buffer: Buffer) -> int:
     """Elements of the largest slice that `buffer` keeps."""
     view = _view(graph, stage, op, buffer.operand, {})
-    pieces = {name: view.all_pieces(name, buffer.depth) for name in view.extents}
-    return math.prod(largest_slice(part, pieces) for part in view.parts)
+    return math.prod(_largest(part, view.all_cuts(part, buffer.depth)) for part in view.parts)
 
 
 def _view(graph: Graph, stage: Stage, op: Op, operand: int, axes: Mapping[str, Axis]) -> _Operand:
@@ -123,14 +122,14 @@ class _Operand:
         return (inner, feeding, entry + handed, inner - done, feeding - done, entry + handed - done_hops,
                 entry - done_hops)  # fmt: skip
 
-    def all_pieces(self, name: str, depth: int) -> Pieces:
-        """Every piece of one operator loop at `depth`."""
-        return _cut(self.extents[name], self._cuts(name, depth, depth, lambda position: True, False, None))
+    def all_cuts(self, part: Component, depth: int) -> tuple[tuple[int, Cuts], ...]:
+        """Extents of a part's loops, and how every piece of them at `depth` is cut."""
+        cuts = (self._cuts(name, depth, depth, lambda position: True, False, None) for name in part.loops)
+        return tuple(zip((self.extents[name] for name in part.loops), cuts, strict=True))
 
     def _distinct(self) -> int:
         """Elements of the whole operand."""
-        whole = {name: self.all_pieces(name, 0) for name in self.extents}
-        return math.prod(slice_sum(part, whole) for part in self.parts)
+        return math.prod(_sum(part, self.all_cuts(part, 0), None) for part in self.parts)
 
     def _scatters(self) -> bool:
         """Do several points of the output loops write one element, or does data decide which?"""
@@ -223,6 +222,12 @@ def _sum(part: Component, cuts: tuple[tuple[int, Cuts], ...], weighted: str | No
     """Elements of a part whose loops, of the given extents, are cut so."""
     pieces = {name: _cut(*each) for name, each in zip(part.loops, cuts, strict=True)}
     return slice_sum(part, pieces, weighted)
+
+
+@lru_cache(maxsize=1 << 14)
+def _largest(part: Component, cuts: tuple[tuple[int, Cuts], ...]) -> int:
+    """Elements of the largest slice of a part whose loops, of the given extents, are cut so."""
+    return largest_slice(part, {name: _cut(*each) for name, each in zip(part.loops, cuts, strict=True)})
 
 
 @lru_cache(maxsize=256)  # pieces are arrays, some long

@@ -17,7 +17,7 @@ Nests that agree in everything but names are solved once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Required, TypedDict, Unpack
 
@@ -29,7 +29,7 @@ from .grid import Rules
 from .hierarchy import Hierarchy
 from .nest import Nest, nest_of
 from .program import Movement, Program, emit, movement, place
-from .search import EFFORTS, QUICK, NoRoom, blocks, is_exhaustive
+from .search import EFFORTS, QUICK, NoRoom, blocks, is_exhaustive, units_pj
 from .spatial import assignments, given
 from .state import Spatial, State
 
@@ -72,6 +72,7 @@ class _Key:
 
 
 _solved: dict[_Key, tuple[Tiling, ...] | NoRoom] = {}
+_counted: dict[Hashable, Movement] = {}
 
 
 class Asked(TypedDict, total=False):
@@ -141,7 +142,7 @@ def _solve(graph: Graph, op: Op, key: _Key, homes: Callable[[str], str]) -> tupl
     for _, _, state, spatial in finalists:
         program = _program(graph, op, key, state, spatial)
         if program is not None and program not in counted:
-            counted[program] = movement(graph, op, program, hierarchy, homes)
+            counted[program] = _moved(graph, op, key, program, homes)
     if not counted:
         assert no_room is not None
         return no_room
@@ -178,10 +179,20 @@ def _assignments(graph: Graph, op: Op, key: _Key, homes: Callable[[str], str]) -
     scored = []
     for number, spatial in enumerate(found):
         states = blocks(key.nest, key.hierarchy, spatial, QUICK, key.rules)
-        program = None if isinstance(states, NoRoom) else _program(graph, op, key, states[0], spatial)
-        pj = math.inf if program is None else movement(graph, op, program, key.hierarchy, homes).pj
+        last = [s for s in spatial if s.below == len(key.hierarchy.levels) - 1]
+        none = isinstance(states, NoRoom)
+        pj = math.inf if none else states[0].pj + units_pj(key.nest, key.hierarchy, states[0], last)
         scored.append((pj, number, spatial))
     return [spatial for _, _, spatial in sorted(scored, key=lambda entry: entry[:2])[: effort.spatial]]
+
+
+def _moved(graph: Graph, op: Op, key: _Key, program: Program, homes: Callable[[str], str]) -> Movement:
+    """What a program moves: the same in memories of any size."""
+    levels = tuple(replace(level, capacity_bytes=0) for level in key.hierarchy.levels)
+    asked = key.nest, tuple(op.extents), program, levels, key.hierarchy.axes, key.hierarchy.hop_pj_per_byte
+    if asked not in _counted:
+        _counted[asked] = movement(graph, op, program, key.hierarchy, homes)
+    return _counted[asked]
 
 
 def _program(graph: Graph, op: Op, key: _Key, state: State, spatial: tuple[Spatial, ...]) -> Program | None:

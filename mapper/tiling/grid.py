@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from .hierarchy import Hierarchy, Level
-from .nest import Nest, footprint, total
+from .nest import Nest, Operand, footprint, total
 from .state import Block, Spatial, State, cut
 
-__all__ = ["ANY", "Boundary", "Choice", "Rules", "advance", "expand", "orders", "written_energy"]
+__all__ = ["ANY", "Boundary", "Choice", "Rules", "advance", "expand", "orders", "slice_bytes", "written_energy"]
 
 Array = np.ndarray[Any, Any]
 RANKED = 4  # operands ranked against each other; the others come last
@@ -108,9 +108,8 @@ class Boundary:
         return min(self.state.tile[loop], max([tile * self.factor[loop], *wide]))
 
     def bytes_of(self, operand: int, sizes: Sequence[Any]) -> Any:
-        """Room that an operand's slice takes, partial results in the accumulator's type."""
-        item = self.nest.operands[operand]
-        return np.ceil(footprint(item, sizes) * max(item.bytes, item.partial_bytes))
+        """Room that an operand's slice takes."""
+        return slice_bytes(self.nest.operands[operand], sizes)
 
     def smallest_bytes(self, kept: Sequence[int]) -> float:
         """Room for tiles of single points."""
@@ -151,6 +150,11 @@ class Boundary:
         distinct = _distinct(self.nest, operand)
         pj: Array = written_energy(item.bytes, item.partial_bytes, inner, outer, distinct, above, below)
         return pj
+
+
+def slice_bytes(operand: Operand, sizes: Sequence[Any]) -> Any:
+    """Room that a slice of `sizes` takes, partial results in the accumulator's type."""
+    return np.ceil(footprint(operand, sizes) * max(operand.bytes, operand.partial_bytes))
 
 
 def written_energy(

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
-from .grid import ANY, RANKED, Boundary, Choice, Rules, advance, expand, written_energy
+from .grid import ANY, RANKED, Boundary, Choice, Rules, advance, expand, slice_bytes, written_energy
 from .hierarchy import Hierarchy
 from .nest import Nest, counts_exactly, footprint
 from .state import Spatial, State, before_blocks, first_state, spatial_of_block
@@ -50,7 +51,32 @@ class NoRoom:
 def blocks(
     nest: Nest, hierarchy: Hierarchy, spatial: Sequence[Spatial], effort: Effort, rules: Rules = ANY
 ) -> list[State] | NoRoom:
-    """Complete states, least energy first."""
+    """Complete states, least energy first. Memories that hold the largest tiles are alike, whatever their size."""
+    return _blocks(nest, _needed(nest, hierarchy, spatial), tuple(spatial), effort, rules)
+
+
+def _needed(nest: Nest, hierarchy: Hierarchy, spatial: Sequence[Spatial]) -> Hierarchy:
+    """The hierarchy with no level larger than the largest tiles, which lie side by side as `spatial` says."""
+    if any(s.step for s in spatial):
+        return hierarchy
+    tile, levels = first_state(nest).tile, list(hierarchy.levels)
+    for number in range(1, len(levels)):
+        here = spatial_of_block(spatial, number)
+        cut = [math.ceil(size / math.prod(s.factor for s in here if s.loop == at)) for at, size in enumerate(tile)]
+        multiples = [before_blocks(hierarchy, spatial, at, number) for at in range(len(tile))]
+        tile = tuple(
+            min(size, math.ceil(part / whole) * whole) for size, part, whole in zip(tile, cut, multiples, strict=True)
+        )
+        need = sum(slice_bytes(item, tile) for item in nest.operands if item.home < number)
+        capacity_bytes = min(levels[number].capacity_bytes or 0, int(need) * levels[number].copies)
+        levels[number] = replace(levels[number], capacity_bytes=capacity_bytes)
+    return replace(hierarchy, levels=tuple(levels))
+
+
+@lru_cache(maxsize=1 << 12)
+def _blocks(
+    nest: Nest, hierarchy: Hierarchy, spatial: tuple[Spatial, ...], effort: Effort, rules: Rules
+) -> list[State] | NoRoom:
     beam = [first_state(nest)]
     for level in range(1, len(hierarchy.levels)):
         here = spatial_of_block(spatial, level)

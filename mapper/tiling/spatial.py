@@ -16,7 +16,7 @@ from itertools import product
 from mapper.mapping import TileLoop
 
 from .hierarchy import Hierarchy, SpatialAxis
-from .nest import Nest, footprint
+from .nest import Nest, total
 from .state import Spatial
 
 __all__ = ["ample_pj", "assignments", "given"]
@@ -50,12 +50,12 @@ def assignments(nest: Nest, hierarchy: Hierarchy, number: int) -> list[tuple[Spa
 
 def ample_pj(nest: Nest, hierarchy: Hierarchy, spatial: Sequence[Spatial]) -> float:
     """Movement if every slice stayed as long as it is used: each boundary once for what it separates."""
-    whole = [float(extent) for extent in nest.extents]
     found = 0.0
     for at, operand in enumerate(nest.operands):
-        elements = float(footprint(operand, whole))
         for level in range(operand.home + 1, len(hierarchy.levels)):
-            copies, reads = _copies(nest, at, [s for s in spatial if operand.home <= s.below < level])
+            outside = [s for s in spatial if operand.home <= s.below < level]
+            copies, reads = _copies(nest, at, outside)
+            elements = _sliced(nest, at, outside)
             above, here = hierarchy.levels[level - 1], hierarchy.levels[level]
             if operand.written:
                 found += operand.partial_bytes * elements * copies * here.read_pj_per_byte
@@ -69,6 +69,15 @@ def ample_pj(nest: Nest, hierarchy: Hierarchy, spatial: Sequence[Spatial]) -> fl
         pj = last.write_pj_per_byte + last.read_pj_per_byte if operand.written else last.read_pj_per_byte
         found += operand.partial_bytes * nest.points / copies * reads * pj
     return found
+
+
+def _sliced(nest: Nest, at: int, spatial: Sequence[Spatial]) -> float:
+    """Elements of an operand in the slices of all places together: windows that overlap count in each."""
+    pieces = [1.0] * len(nest.extents)
+    for s in spatial:
+        pieces[s.loop] = min(pieces[s.loop] * s.factor, nest.extents[s.loop])
+    sizes = [extent / number for extent, number in zip(nest.extents, pieces, strict=True)]
+    return float(total(nest.operands[at], sizes, pieces))
 
 
 def _copies(nest: Nest, at: int, spatial: Sequence[Spatial]) -> tuple[float, float]:
@@ -87,20 +96,19 @@ def _options(nest: Nest, axis: SpatialAxis) -> list[tuple[Spatial, ...]]:
         first = _spatial(axis, at, min(places, nest.extents[at]))
         found.append((first,))
         if first.factor / places < FILLED:
-            found += [(first, second) for second in _seconds(nest, axis, free, first, shorter=True)]
+            found += [(first, second) for second in _seconds(axis, nest, free, first)]
         if not axis.axis.multicast:
             for factor in (n for n in range(2, first.factor) if places % n == 0):
                 part = _spatial(axis, at, factor)
-                found += [(part, second) for second in _seconds(nest, axis, free, part, shorter=False)]
+                found += [(part, second) for second in _seconds(axis, nest, free, part) if at < second.loop]
     return found if places > 1 else [()]
 
 
-def _seconds(nest: Nest, axis: SpatialAxis, free: Sequence[int], first: Spatial, shorter: bool) -> Iterator[Spatial]:
-    """What may share an axis with `first`: with `shorter`, loops no shorter than its own; else each pair once."""
+def _seconds(axis: SpatialAxis, nest: Nest, free: Sequence[int], first: Spatial) -> Iterator[Spatial]:
+    """What may share an axis with `first`."""
     left = axis.axis.extent // first.factor
     for other in free:
-        longer = (nest.extents[first.loop], first.loop) <= (nest.extents[other], other)
-        if other != first.loop and left > 1 and (longer if shorter else first.loop < other):
+        if other != first.loop and left > 1:
             yield _spatial(axis, other, min(left, nest.extents[other]))
 
 

@@ -39,9 +39,21 @@ from .transfers import BUS_BYTES, dma_cycles, transfers
 BODY_NODES = 96  # bodies of this size are placed in a second or two; more copies come as replicas
 TAIL_NODES = 192  # a tail runs seldom: it may take most of the rows
 CHAIN = 8  # longest chain of copies that reduce down the rows
-FEWER = 0.5  # of the busy units of the fullest assignment, where that copies operands too often
+# where full units copy operands too often: flat bodies or not, and which part of the most busy units is enough
+WIDER = ((False, 0.5), (True, 0.8), (False, 0.25), (True, 0.5))
+CLOSE = 0.8  # assignments of loops to axes with this part of the most busy units compete by movement
+LAVISH = 2.0  # times the least bytes with registers: more is not paid for operands that keep near their bound
 NEAR = 1.5  # times the bound: no saving of registers pays for more copies of operands
 LEAST_LMM_BYTES = 8 << 10  # the smallest size that is held against: papers sweep from there
+
+
+@dataclass(frozen=True, slots=True)
+class _Launched:
+    """A tiling as launches: energy, bytes at the backing store with registers, tile program."""
+
+    pj: float
+    store_bytes: int
+    program: Program
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,7 @@ class LaneRules:
 
     machine: Machine
     known: dict[tuple[str, tuple[tuple[str, int], ...]], Demand] = field(default_factory=dict, compare=False)
+    best: dict[tuple[str, tuple[Tiling, ...]], _Launched] = field(default_factory=dict, compare=False)
 
     style = CGLA_STYLE
     keeps = ""  # a row reaches its own local memory only
@@ -63,14 +76,18 @@ class LaneRules:
         if size < LEAST_LMM_BYTES:
             return None
         memories = tuple(replace(m, capacity_bytes=size) if m.name == "lmm" else m for m in self.machine.memories)
-        return LaneRules(replace(self.machine, memories=memories), self.known)
+        return LaneRules(replace(self.machine, memories=memories), self.known, self.best)
 
     def better(self, graph: Graph, own: StagePlan, less: StagePlan) -> StagePlan:
-        """The plan for less memory if it moves fewer bytes of operands, or as many with less energy."""
-        moved, before = (sum(backing_bytes(graph, plan, self.axes)) for plan in (own, less))
-        if moved == before:
-            return min((own, less), key=lambda plan: weight(graph, self, plan).pj)
-        return own if moved < before else less
+        """The plan for less memory unless the own one needs no more of anything: bytes of operands, these with control
+        bytes, energy."""
+        pairs = zip(self._needs(graph, own), self._needs(graph, less), strict=True)
+        return own if all(now <= before for now, before in pairs) else less
+
+    def _needs(self, graph: Graph, plan: StagePlan) -> tuple[float, ...]:
+        moved = sum(backing_bytes(graph, plan, self.axes))
+        _, launched, control = self.phases(graph, plan)
+        return moved, moved + launched * control, weight(graph, self, plan).pj
 
     @property
     def question(self) -> str:
@@ -91,11 +108,23 @@ class LaneRules:
         """Bodies load every operand at every iteration, so the engine tiles for local memory; registers follow."""
         return self._hierarchy(("dram", "lmm"), room, self.lanes(op, room))
 
-    def wider(self, graph: Graph, op: Op, room: Room, found: Sequence[Tiling]) -> Hierarchy | None:
-        """Fewer busy units, where full ones copy operands too often: lanes that wait for the port are no gain."""
-        if not all(self._is_far(graph, op, tiling) for tiling in found):
+    def wider(
+        self, graph: Graph, op: Op, room: Room, found: Sequence[Tiling], tried: int, place: Place
+    ) -> Hierarchy | None:
+        """Where full units copy operands too often: fewer busy ones, for lanes that wait for the port are no gain; and
+        bodies of one row of copies, more of them, since rows that load shifted windows load the overlap once each."""
+        flat, close = WIDER[tried] if tried < len(WIDER) else (False, 0.0)
+        if not close or (not flat and not all(self._is_far(graph, op, tiling) for tiling in found)):
             return None
-        return replace(self.hierarchy(op, room), close=FEWER)
+        where = self._flat(graph, op, room, found[0], place) if flat else room
+        return replace(self.hierarchy(op, where), close=close)
+
+    def _flat(self, graph: Graph, op: Op, room: Room, found: Tiling, place: Place) -> Room:
+        """The room for bodies whose copies lie in columns only."""
+        columns = body_copies(found.loops, frozenset({"column"}))
+        body = place(main_body(graph, op, self.style, columns))
+        rows = body.length + 1 if body is not None else self.machine.fabric.rows
+        return Room(self.machine.fabric.columns, min(room.flat, self.machine.fabric.rows // rows))
 
     def _is_far(self, graph: Graph, op: Op, tiling: Tiling) -> bool:
         """Do the operands of a matrix product or convolution move more than `NEAR` times their bound?"""
@@ -126,19 +155,22 @@ class LaneRules:
             # the stores of a region take one column, a pair, or all four of a row: never three
             SpatialAxis(Axis("column", columns), 1, reduces=False, doubling=True),
         )
-        return Hierarchy(levels, fan_out, self.machine.links.pj_per_byte_hop)
+        return Hierarchy(levels, fan_out, self.machine.links.pj_per_byte_hop, close=CLOSE)
 
     def first_room(self, dfg: Dfg, tail: Dfg | None) -> Room:
         outputs = TAIL_NODES // max(1, len(tail.nodes)) if tail is not None else BODY_NODES
         copies = max(1, min(BODY_NODES // max(1, len(dfg.nodes)), CHAIN * outputs))
         rows = _longest_path(dfg) + min(CHAIN, copies // self.machine.fabric.columns)
-        return Room(copies, max(1, (self.machine.fabric.rows - 1) // (rows + 1)))
+        return Room(copies, max(1, (self.machine.fabric.rows - 1) // (rows + 1)), self.machine.fabric.rows)
 
     def next_room(self, room: Room, plan: StagePlan | None) -> Room | None:
         if plan is None:
-            return Room(room.copies // 2, room.replicas) if room.copies > 1 else None
+            return replace(room, copies=room.copies // 2) if room.copies > 1 else None
         fitting = max(1, self.machine.fabric.rows // _stacked_rows(plan))
-        return Room(room.copies, fitting) if along("replica", plan.loops) > fitting else None
+        stacked = along("replica", plan.loops)
+        if stacked <= fitting:
+            return None
+        return replace(room, flat=fitting) if stacked > room.replicas else replace(room, replicas=fitting)
 
     def copies(self, graph: Graph, op: Op, room: Room, place: Place) -> None:
         """Copies are the engine's choice: a lane pays for what its units load, not for modulo slots."""
@@ -155,15 +187,26 @@ class LaneRules:
     def program(
         self, graph: Graph, op: Op, found: Sequence[Tiling], home: Callable[[str], str] = in_store
     ) -> tuple[tuple[TileLoop, ...], tuple[Buffer, ...]]:
-        """The finalist that moves least with its launches, of those whose operands keep near their bound."""
-        near = [tiling for tiling in found if not self._is_far(graph, op, tiling)]
-        best = min((self._launched(graph, op, tiling, home) for tiling in near or found), key=lambda priced: priced[0])[
-            1
-        ]
-        return best.loops, best.buffers
+        """The finalist of least energy with its launches, of those whose operands keep near their bound, unless these
+        move `LAVISH` times the bytes of the best of all in registers."""
+        near = tuple(tiling for tiling in found if not self._is_far(graph, op, tiling))
+        best = self._best(graph, op, tuple(found), home)
+        if near:
+            kept = self._best(graph, op, near, home)
+            best = kept if kept.store_bytes <= LAVISH * best.store_bytes else best
+        return best.program.loops, best.program.buffers
 
-    def _launched(self, graph: Graph, op: Op, tiling: Tiling, home: Callable[[str], str]) -> tuple[float, Program]:
-        """A tiling as launches: its energy with the registers that the host writes, and its program."""
+    def _best(self, graph: Graph, op: Op, found: tuple[Tiling, ...], home: Callable[[str], str]) -> _Launched:
+        """The finalist of least energy; what has no room for more is the same in memories of several sizes."""
+        key = op.name, found
+        if home is not in_store or key not in self.best:
+            priced = (self._launched(graph, op, tiling, home) for tiling in found)
+            best = min(priced, key=lambda each: each.pj)
+            return self.best.setdefault(key, best) if home is in_store else best
+        return self.best[key]
+
+    def _launched(self, graph: Graph, op: Op, tiling: Tiling, home: Callable[[str], str]) -> _Launched:
+        """A tiling as launches, with the registers that the host writes."""
         demand = self._demand(graph, op, body_copies(tiling.loops, self.body_axes))
         lanes = along("lane", tiling.loops)
         control = control_of((demand,), along("replica", tiling.loops), lanes, self.machine)
@@ -171,8 +214,9 @@ class LaneRules:
         program = replace(program, buffers=before_axis(graph, op, program.loops, program.buffers, "lmm", "row"))
         moved = movement(graph, op, program, self._hierarchy(("dram", "lmm", "reg"), Room(self.slots), lanes), home)
         count = launches(op, program.loops)
-        registers = control.per_launch(count) * count * self.machine.memory("dram").read_pj_per_byte
-        return moved.pj + registers, program
+        register_bytes = control.per_launch(count) * count
+        pj = moved.pj + register_bytes * self.machine.memory("dram").read_pj_per_byte
+        return _Launched(pj, moved.bytes("dram") + register_bytes, program)
 
     def _demand(self, graph: Graph, op: Op, copies: Mapping[str, int]) -> Demand:
         """Registers that a body with these copies takes; bodies are the same for every size of memory."""

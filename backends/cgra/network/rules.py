@@ -91,7 +91,7 @@ class GridRules:
         copies = SpatialAxis(replace(unroll, extent=room.copies), 1)
         return Hierarchy(levels, (*side_by_side, copies), self.machine.links.pj_per_byte_hop)
 
-    def wider(self, graph: Graph, op: Op, room: Room, found: Sequence[Tiling]) -> None:
+    def wider(self, graph: Graph, op: Op, room: Room, found: Sequence[Tiling], tried: int, place: Place) -> None:
         """One memory for all: the first search is all there is."""
 
     def first_room(self, dfg: Dfg, tail: Dfg | None) -> Room:
