@@ -128,7 +128,7 @@ def _named(found: tuple[Tiling, ...], old: Sequence[str], new: Sequence[str]) ->
 def _solve(graph: Graph, op: Op, key: _Key, homes: Callable[[str], str]) -> tuple[Tiling, ...] | NoRoom:
     """Search under each assignment of loops to axes, count the finalists exactly, the best one first."""
     effort, nest, hierarchy = EFFORTS[key.effort], key.nest, key.hierarchy
-    choices = [key.spatial] if key.spatial is not None else _assignments(graph, op, key, homes)
+    choices = [key.spatial] if key.spatial is not None else _assignments(key)
     finalists: list[tuple[float, int, State, tuple[Spatial, ...]]] = []
     no_room: NoRoom | None = None
     for number, spatial in enumerate(choices):
@@ -170,8 +170,8 @@ def bound_pj(graph: Graph, op: Op, hierarchy: Hierarchy, homes: Callable[[str], 
     return found * min(store.read_pj_per_byte, store.write_pj_per_byte)
 
 
-def _assignments(graph: Graph, op: Op, key: _Key, homes: Callable[[str], str]) -> list[tuple[Spatial, ...]]:
-    """The assignments of loops to axes worth a whole search: the best by a quick one."""
+def _assignments(key: _Key) -> list[tuple[Spatial, ...]]:
+    """The assignments of loops to axes worth a whole search: the best by a quick one, as estimated."""
     effort = EFFORTS[key.effort]
     found = assignments(key.nest, key.hierarchy, effort.tries)
     if len(found) <= effort.spatial:
@@ -179,11 +179,15 @@ def _assignments(graph: Graph, op: Op, key: _Key, homes: Callable[[str], str]) -
     scored = []
     for number, spatial in enumerate(found):
         states = blocks(key.nest, key.hierarchy, spatial, QUICK, key.rules)
-        last = [s for s in spatial if s.below == len(key.hierarchy.levels) - 1]
-        none = isinstance(states, NoRoom)
-        pj = math.inf if none else states[0].pj + units_pj(key.nest, key.hierarchy, states[0], last)
+        pj = math.inf if isinstance(states, NoRoom) else _whole_pj(key, states[0], spatial)
         scored.append((pj, number, spatial))
     return [spatial for _, _, spatial in sorted(scored, key=lambda entry: entry[:2])[: effort.spatial]]
+
+
+def _whole_pj(key: _Key, state: State, spatial: Sequence[Spatial]) -> float:
+    """Energy of a finished state and of what its arithmetic units take and give, as estimated."""
+    last = [s for s in spatial if s.below == len(key.hierarchy.levels) - 1]
+    return state.pj + units_pj(key.nest, key.hierarchy, state, last)
 
 
 def _moved(graph: Graph, op: Op, key: _Key, program: Program, homes: Callable[[str], str]) -> Movement:

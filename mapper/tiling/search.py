@@ -50,7 +50,7 @@ class NoRoom:
 
 def blocks(
     nest: Nest, hierarchy: Hierarchy, spatial: Sequence[Spatial], effort: Effort, rules: Rules = ANY
-) -> list[State] | NoRoom:
+) -> tuple[State, ...] | NoRoom:
     """Complete states, least energy first. Memories that hold the largest tiles are alike, whatever their size."""
     return _blocks(nest, _needed(nest, hierarchy, spatial), tuple(spatial), effort, rules)
 
@@ -76,7 +76,7 @@ def _needed(nest: Nest, hierarchy: Hierarchy, spatial: Sequence[Spatial]) -> Hie
 @lru_cache(maxsize=1 << 12)
 def _blocks(
     nest: Nest, hierarchy: Hierarchy, spatial: tuple[Spatial, ...], effort: Effort, rules: Rules
-) -> list[State] | NoRoom:
+) -> tuple[State, ...] | NoRoom:
     beam = [first_state(nest)]
     for level in range(1, len(hierarchy.levels)):
         here = spatial_of_block(spatial, level)
@@ -90,7 +90,7 @@ def _blocks(
         inner = [s for s in spatial if s.below >= level]
         outlook = {id(s): s.pj + units_pj(nest, hierarchy, s, inner) for s in wider}
         beam = sorted(wider, key=lambda s: (outlook[id(s)], s.tile))[: effort.beam]
-    return beam
+    return tuple(beam)
 
 
 def _choices(

@@ -19,6 +19,9 @@ from mapper.proof import rules_memory, rules_tiles
 from mapper.tiling import engine
 from mapper.tiling.engine import Tiling, tile
 from mapper.tiling.hierarchy import Hierarchy, Level, SpatialAxis
+from mapper.tiling.nest import nest_of
+from mapper.tiling.spatial import ample_pj
+from mapper.tiling.state import Spatial
 from mapper.traffic import buffer_elements, links
 
 _spec = importlib.util.spec_from_file_location("nests", Path(__file__).with_name("nests.py"))
@@ -209,3 +212,29 @@ def test_axes_without_multicast_go_to_the_loop_that_moves_the_smaller_operand() 
     _, found = solve(nests.matmul(64, 4096, 64), nests.three_level(nests.machine(65_536, 64), axes))
     assert isinstance(found, Tiling)
     assert [loop.loop for loop in found.loops if loop.axis == "lane"] == ["n"]
+
+
+def test_memories_that_hold_every_tile_are_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    axes = (SpatialAxis(Axis("row", 4), 0), SpatialAxis(Axis("column", 2), 1))
+    ample = three_level_of(1 << 20, axes)
+    larger = three_level_of(1 << 30, axes)
+    graph = nests.conv(6, 5, 9, 7, 3)
+    first = engine.tilings(graph, graph.ops[0], ample, homes=dram)
+    monkeypatch.setattr("mapper.tiling.search._choices", None)  # a search of its own would call it
+    assert engine.tilings(graph, graph.ops[0], larger, homes=dram) == first
+
+
+def three_level_of(lmm_bytes: int, axes: tuple[SpatialAxis, ...]) -> Hierarchy:
+    return Hierarchy((Level("dram", None, 100, 90), Level("lmm", lmm_bytes, 3, 4), Level("reg", 64, 0.5, 0.25)), axes)
+
+
+def test_windows_that_overlap_count_in_every_place_that_reads_them() -> None:
+    # three places that take a window position each read a 7 x 7 image nearly thrice; channels are read once
+    graph = nests.conv(4, 3, 5, 5, 3)
+    hierarchy = Hierarchy(nests.two_level(1 << 20).levels, (SpatialAxis(Axis("row", 3), 0, parallel=False),))
+    nest = nest_of(graph, graph.ops[0], hierarchy, dram)
+    by_loop = {graph.ops[0].loops[at].name: ample_pj(nest, hierarchy, [Spatial(at, 3, "row", 0, True)])
+               for at in (1, 4, 5)}  # fmt: skip
+    weights, results, image = 4 * 3 * 9, 4 * 25, 3 * 7 * 7
+    assert by_loop["c"] == weights + results + image
+    assert by_loop["fy"] == by_loop["fx"] == weights + results + 3 * 3 * 5 * 7
