@@ -8,7 +8,7 @@ a composed index must stay affine, and the padding of a guarded read must keep i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from mapper import dtypes
@@ -18,20 +18,25 @@ from mapper.scalar import Arg, Cast, Const, Counter, Scalar, evaluate, parts, su
 
 from .types import dimension_loops, index_reads, renumbered, type_of
 
-__all__ = ["composed", "composes", "forward_reads", "is_plain"]
+__all__ = ["absorbed", "composed", "composes", "forward_reads", "is_plain"]
 
 LARGEST_BODY = 24
 
 
 def forward_reads(graph: Graph) -> Graph:
     """`graph` with movement and widening nests absorbed by the nests that read them."""
+    return absorbed(graph, _vanishes)
+
+
+def absorbed(graph: Graph, vanishes: Callable[[Graph, Op], bool]) -> Graph:
+    """`graph` without the nests that vanish: their readers compute the values from what these read."""
     gone: dict[str, Op] = {}
     ops: list[AnyOp] = []
     for op in graph.ops:
         if isinstance(op, Op):
             for name in [name for name in op.inputs if name in gone]:
                 op = composed(graph, gone[name], op)
-        if isinstance(op, Op) and _vanishes(graph, op):
+        if isinstance(op, Op) and vanishes(graph, op):
             gone[op.write.tensor] = op
         else:
             ops.append(op)

@@ -22,7 +22,7 @@ from mapper.scalar import Acc, Arg, Call, Cast, Const, Counter, Scalar, parts, s
 
 from .types import dimension_loops, type_of
 
-__all__ = ["fuse_elementwise", "is_elementwise", "is_short"]
+__all__ = ["LARGEST_BODY", "fuse_elementwise", "is_elementwise", "is_short"]
 
 LARGEST_BODY = 96
 LONGEST_CHAIN = 56  # dependent operations; a one-way fabric has a row for each, and 64 of them
@@ -155,9 +155,9 @@ def _merged(graph: Graph, producer: Op, consumer: Op, name: str, names: Mapping[
     return replace(merged, tail=after)
 
 
-def is_short(body: Scalar) -> bool:
-    """Whether an array can be hoped to hold a body."""
-    return sum(1 for _ in parts(body)) <= LARGEST_BODY and _chain(body) <= LONGEST_CHAIN
+def is_short(body: Scalar, largest: int = LARGEST_BODY) -> bool:
+    """Whether an array can be hoped to hold a body: at most `largest` parts, and no chain longer than its rows."""
+    return sum(1 for _ in parts(body)) <= largest and _chain(body) <= LONGEST_CHAIN
 
 
 def _chain(body: Scalar) -> int:

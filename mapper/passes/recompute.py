@@ -13,44 +13,48 @@ grows too long for the rows of a one-way fabric.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
 
-from mapper.ir import AnyOp, Graph, Op
+from mapper.ir import Graph, Op
 from mapper.scalar import Counter, parts
 
-from .forward import composed, composes, is_plain
-from .fuse import is_short
+from .forward import absorbed, composed, composes, is_plain
+from .fuse import LARGEST_BODY, is_short
 
 __all__ = ["recompute"]
 
 
 def recompute(graph: Graph) -> Graph:
     """`graph` without the elementwise nests whose readers compute their values themselves."""
-    gone: dict[str, Op] = {}
-    ops: list[AnyOp] = []
-    for op in graph.ops:
-        if isinstance(op, Op):
-            for name in [name for name in op.inputs if name in gone]:
-                op = composed(graph, gone[name], op)
-        if isinstance(op, Op) and _vanishes(graph, op):
-            gone[op.write.tensor] = op
-        else:
-            ops.append(op)
-    tensors = tuple(t for t in graph.tensors if t.name not in gone)
-    return replace(graph, ops=tuple(ops), tensors=tensors)
+    grown: dict[str, int] = {}  # what readers took in so far, in parts of their bodies
+
+    def vanishes(graph: Graph, op: Op) -> bool:
+        readers = _readers(graph, op)
+        if not readers or not _pays(graph, op, readers):
+            return False
+        more = {reader.name: _growth(graph, op, reader) for reader in readers}
+        fits = all(_takes(graph, op, reader, grown.get(reader.name, 0)) for reader in readers)
+        if fits:
+            grown.update({name: grown.get(name, 0) + parts_ for name, parts_ in more.items()})
+        return fits
+
+    return absorbed(graph, vanishes)
 
 
-def _vanishes(graph: Graph, op: Op) -> bool:
-    """Whether reading the operands instead of the value moves less, in bodies that stay short."""
+def _readers(graph: Graph, op: Op) -> list[Op]:
+    """The nests that could take in all of an elementwise nest; none if something else needs its value."""
     name = op.write.tensor
     readers = [reader for reader in graph.consumers[name] if isinstance(reader, Op)]
-    if name in graph.outputs or len(readers) < len(graph.consumers[name]) or not readers or op.macs:
-        return False
-    if not is_plain(op) or any(isinstance(part, Counter) for part in parts(op.body)):
-        return False
-    if not all(_takes(graph, op, reader) for reader in readers):
-        return False
-    value, operands = graph.tensor(name).bytes, {read.tensor for read in op.reads}
+    if name in graph.outputs or len(readers) < len(graph.consumers[name]) or op.macs or not is_plain(op):
+        return []
+    if any(isinstance(part, Counter) for part in parts(op.body)):
+        return []
+    return readers if all(composes(op, reader) for reader in readers) else []
+
+
+def _pays(graph: Graph, op: Op, readers: Sequence[Op]) -> bool:
+    """Whether reading the operands instead of the value moves less."""
+    value, operands = graph.tensor(op.write.tensor).bytes, {read.tensor for read in op.reads}
     again = sum(_bytes(graph, operands - set(reader.inputs)) for reader in readers)
     return again < _bytes(graph, operands) + value * (1 + len(readers))
 
@@ -59,14 +63,23 @@ def _bytes(graph: Graph, names: set[str]) -> int:
     return sum(graph.tensor(name).bytes for name in names)
 
 
-def _takes(graph: Graph, op: Op, reader: Op) -> bool:
-    """Whether a reader can compute the value where it reads it, once per element and in a short body."""
+def _takes(graph: Graph, op: Op, reader: Op, grown: int) -> bool:
+    """Whether a reader that has `grown` already evaluates the value once per element, in a body that stays short."""
     elements = graph.tensor(op.write.tensor).elements
     reads = (number for number, read in enumerate(reader.reads) if read.tensor == op.write.tensor)
-    if not composes(op, reader) or any(_evaluations(reader, number) > elements for number in reads):
+    if any(_evaluations(reader, number) > elements for number in reads):
         return False
     merged = composed(graph, op, reader)
-    return all(is_short(body) for body in (merged.body, merged.tail) if body is not None)
+    return all(is_short(body, LARGEST_BODY - grown) for body in (merged.body, merged.tail) if body is not None)
+
+
+def _growth(graph: Graph, op: Op, reader: Op) -> int:
+    """Parts by which a reader grows."""
+    return _size(composed(graph, op, reader)) - _size(reader)
+
+
+def _size(op: Op) -> int:
+    return sum(1 for body in (op.body, op.tail) if body is not None for _ in parts(body))
 
 
 def _evaluations(reader: Op, number: int) -> int:

@@ -9,7 +9,7 @@ from mapper.index import Gathered, Index, loop
 from mapper.interpret import run
 from mapper.ir import Access, Combiner, Graph, Loop, Op, Tensor
 from mapper.passes import forward_reads, recompute, share_reads
-from mapper.scalar import Arg, Call, Cast, Counter, Scalar
+from mapper.scalar import Arg, Call, Cast, Counter, Scalar, parts
 
 F = "float32"
 ROWS, COLUMNS = 3, 40
@@ -105,6 +105,28 @@ def test_many_operands_are_dearer_than_one_value() -> None:
     tensors = tuple(Tensor(name, (ROWS, COLUMNS), F, role) for name, role in names.items())
     graph = Graph("g", tensors, ops, ("x0", "x1", "x2"), ("y", "z"))
     assert recompute(graph) == graph
+
+
+@pytest.mark.parametrize("operands", [2, 8])
+def test_a_reader_takes_in_no_more_than_a_body_holds(operands: int) -> None:
+    """y = v0 + v1 + .. with each v a sum of 16 terms in x: 33 parts each, 96 at most in a body."""
+    term: Scalar = Arg(0)
+    for _ in range(16):
+        term = Call("add", (term, Arg(0)))
+    total: Scalar = Arg(0)
+    for at in range(1, operands):
+        total = Call("add", (total, Arg(at)))
+    makers = tuple(nest(f"n{at}", f"v{at}", term, Access("x", WHOLE)) for at in range(operands))
+    last = nest("last", "y", total, *(Access(f"v{at}", WHOLE) for at in range(operands)))
+    made = {f"v{at}": "activation" for at in range(operands)} | {"y": "activation"}
+    tensors = (Tensor("x", (ROWS, COLUMNS), F, "input"),
+               *(Tensor(name, (ROWS, COLUMNS), F, role) for name, role in made.items()))  # fmt: skip
+    before = Graph("g", tensors, (*makers, last), ("x",), ("y",))
+    after = recompute(before)
+    assert len(after.ops) == 1 + max(0, operands - 2)
+    op = after.ops[-1]
+    assert isinstance(op, Op) and sum(1 for _ in parts(op.body)) <= 96
+    np.testing.assert_array_equal(values(after), values(before))
 
 
 def test_a_computed_index_is_not_computed_by_its_reader() -> None:
