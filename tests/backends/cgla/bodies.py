@@ -27,7 +27,10 @@ def exes(edges: list[tuple[int, int]], count: int) -> Body:
 def restrict(monkeypatch: pytest.MonkeyPatch, draw: random.Random) -> None:
     """Few registers and columns, so that they decide the rows of small bodies."""
     columns = draw.choice((2, 3, 4))
-    registers = draw.randint(3, 5)
+    allow(monkeypatch, registers=draw.randint(3, 5), columns=columns)
+
+
+def allow(monkeypatch: pytest.MonkeyPatch, *, registers: int, columns: int) -> None:
     for module in (rows, levels):
         monkeypatch.setattr(module, "REGISTERS", registers)
     for module in (rows, memory, levels, parts):

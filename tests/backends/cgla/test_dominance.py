@@ -10,7 +10,52 @@ from mapper.backends.cgla.dominance import NO_ORDER, Dominance, dominance
 from mapper.backends.cgla.rules import Body
 from mapper.dfg import Dfg, Edge, MemoryUse, Node, Region
 
-from .bodies import copies, exes, layers, least_rows, restrict
+from .bodies import allow, copies, exes, layers, least_rows, restrict
+
+RINGS = [
+    [
+        (0, 1),
+        (0, 2),
+        (0, 3),
+        (2, 4),
+        (1, 4),
+        (2, 5),
+        (3, 5),
+        (2, 6),
+        (1, 6),
+        (3, 7),
+        (1, 7),
+        (3, 8),
+        (2, 8),
+        (5, 9),
+        (7, 9),
+        (5, 10),
+        (4, 10),
+        (6, 11),
+        (8, 11),
+        (7, 12),
+        (8, 12),
+        (6, 13),
+        (4, 13),
+    ],
+    [
+        (0, 1),
+        (0, 2),
+        (0, 3),
+        (0, 4),
+        (0, 5),
+        (5, 6),
+        (2, 6),
+        (1, 7),
+        (2, 7),
+        (4, 8),
+        (3, 8),
+        (5, 9),
+        (1, 9),
+        (4, 10),
+        (3, 10),
+    ],
+]
 
 
 def found(body: Body) -> Dominance:
@@ -91,3 +136,21 @@ def test_the_order_loses_no_row_count_on_look_alikes(first: int, monkeypatch: py
             free, ordered = least_rows(body, NO_ORDER), least_rows(body, order)
             assert ordered <= free
             assert ordered == free or order.merged or order.loose
+
+
+def test_readers_of_ordered_sources_are_paired_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operation 3 reads the counter 0, operation 6 reads 2, below it. But 0 has other readers and 2 has none: 3
+    in the upper row releases nothing, and 6 in the lower one holds 2 for longer. In order they take a row more."""
+    body = exes([(0, 1), (0, 2), (0, 3), (0, 4), (1, 4), (0, 5), (1, 5), (4, 5), (2, 6)], 7)
+    allow(monkeypatch, registers=3, columns=2)
+    assert least_rows(body, NO_ORDER) == 4
+    assert least_rows(body, Dominance(((3, 6),))) == 5
+    assert least_rows(body, found(body)) == 4
+
+
+@pytest.mark.parametrize("edges", RINGS)
+def test_parts_that_would_overlap_are_no_twins(edges: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rings of sums: what is matched around them comes back to nodes that are matched already, with others."""
+    body = exes(edges, 1 + max(user for _, user in edges))
+    allow(monkeypatch, registers=4, columns=3)
+    assert least_rows(body, found(body)) == least_rows(body, NO_ORDER)
