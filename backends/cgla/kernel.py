@@ -28,7 +28,7 @@ from .repair import Allowance, repaired
 from .rows import RowModel
 from .rules import QUARTER, REGISTERS, Body
 from .search import EFFORT_UNITS, WORKERS, KernelRequest, Search, plan_cost, whole_spans
-from .shorten import shorten
+from .shorten import ALL_SETS, shorten
 from .windows import Window, ask, polish
 
 __all__ = ["EFFORT_UNITS", "DoesNotFit", "KernelRequest", "KernelResult", "map_kernel"]
@@ -211,10 +211,15 @@ def _result(search: Search) -> KernelResult:
 
 
 def _refuted_again(search: Search) -> bool:
-    """The refutation once more, with another seed and without presolve. Raises CheckFailed if that run finds rows."""
+    """The refutation once more: of the row model by levels if they can, else with another seed and without presolve.
+    Raises CheckFailed if that run finds rows."""
     if search.request.effort != "max" or search.interrupted or search.wall_limited:
         return False
-    rows = search.rows - 1
+    rows, search.budget = search.rows - 1, EFFORT_UNITS["max"]
+    if not search.by_levels and not search.fixed_rows:
+        status = search.levels(rows, search.budget, ALL_SETS, beam=False)
+        if _agreed(status, rows, search.body.dfg.name):
+            return True
     spans = whole_spans(search.body, search.bounds, rows, search.fixed_rows)
     wall = None if search.deadline is None else search.deadline - time.monotonic()
     limits = Limits(EFFORT_UNITS["max"], WORKERS, search.request.seed + 7919, wall, presolve=False)

@@ -75,6 +75,7 @@ class Search:
     deadline: float | None
     fixed_rows: Mapping[int, int]
     nogoods: list[frozenset[int]] = field(default_factory=list)
+    by_levels: bool = False  # the bound was raised last by a search by levels
     calls: int = 0
     interrupted: bool = False
     wall_limited: bool = False
@@ -151,8 +152,9 @@ class Search:
             self._raise(rows + 1)
         return answer
 
-    def _raise(self, bound: int) -> None:
-        self.bound = max(self.bound, bound)
+    def _raise(self, bound: int, *, by_levels: bool = False) -> None:
+        if bound > self.bound:
+            self.bound, self.by_levels = bound, by_levels
         self.show()
 
     def attempt(self, rows: int, effort: float, engine: Engine) -> Literal["found", "refuted", "unknown"]:
@@ -181,7 +183,7 @@ class Search:
         if found.row_of is not None:
             return "found" if self._mended(rows, found.row_of) else "unknown"
         if found.status == "refuted" and order == self.dominance:
-            self._raise(rows + 1)
+            self._raise(rows + 1, by_levels=True)
         return found.status
 
     def _is_stopped(self) -> bool:
