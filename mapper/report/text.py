@@ -76,7 +76,8 @@ def _array(array: Mapping[str, Any]) -> str:
         f"{quantity(array['control_bytes'], 'B')} of control; {array['fill_share']:.1%} of EXEC fills the rows",
         f"{sum(made['loads'] + made['drains'] for made in array['transfers'].values()):,} transfers; one by one LOAD "
         f"would take {array['load_coalescing_gain']:.2f} x as long, DRAIN {array['drain_coalescing_gain']:.2f} x",
-        f"local memory of a unit: {most} of {room} at most, {array['lmm_mean_share']:.1%} on average",
+        f"local memory of a unit: {most} of {room} at most, {array['lmm_mean_share']:.1%} on average; "
+        f"{quantity(array['kept_bytes'], 'B')} of {array['kept_tensors']} results stay there for the next operators",
         f"multiply-accumulates: {array['macs_share']:.1%} on the array, {array['macs_all_lanes_share']:.1%} of these "
         "on all lanes",
     ])  # fmt: skip

@@ -2,20 +2,23 @@
 
 *Fill* is the part of EXEC in which the rows fill before the first result of a launch leaves: EXEC less 4 cycles an
 iteration. *Occupancy* of a unit's local memory counts all buffers of a stage, double-buffered ones twice; its mean
-weighs stages by EXEC. *Coverage* is the share of the multiply-accumulates that the array executes, and of these the
-share on all lanes. Lanes of a stage work alike, so a lane is busy in the stages that hold it. *Transfers* are counted
-per stage, as made and one by one (`transfers.py`); the gain of coalescing is the time of LOAD (DRAIN) one by one over
-the time as made.
+weighs stages by EXEC; results that stay for later operators count in every stage between. *Coverage* is the share of
+the multiply-accumulates that the array executes, and of these the share on all lanes. Lanes of a stage work alike, so a
+lane is busy in the stages that hold it. *Transfers* are counted per stage, as made and one by one (`transfers.py`); the
+gain of coalescing is the time of LOAD (DRAIN) one by one over the time as made.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Mapping as Dict
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 from mapper.cost import iterations, outputs_per_copy
+from mapper.dtypes import bytes_of
 from mapper.ir import Op
 from mapper.machine import Machine
 from mapper.mapping import Mapping, Stage
@@ -36,7 +39,8 @@ def array_facts(mapping: Mapping) -> dict[str, Any]:
         for phase in stage.phases:
             cycles[phase.name] += phase.cycles * phase.times
     fill = sum(_exec(s) - machine.setting("iteration_cycles", 4) * _iterations(s, ops[s.op]) for s in stages)
-    held = [_held_bytes(stage) for stage in stages]
+    kept = _kept(mapping, ops)
+    held = [_held_bytes(stage) + beside for stage, beside in zip(stages, kept, strict=True)]
     mean = sum(map(int.__mul__, held, map(_exec, stages))) / max(1, cycles["EXEC"])
     macs = sum(ops[s.op].macs for s in stages)
     made = {s.name: _transfers(mapping, s, ops[s.op]) for s in stages}
@@ -53,6 +57,8 @@ def array_facts(mapping: Mapping) -> dict[str, Any]:
         "fill_share": fill / max(1, cycles["EXEC"]),
         "lmm_bytes": capacity,
         "lmm_most_bytes": max(held, default=0),
+        "kept_tensors": len(mapping.homes),
+        "kept_bytes": sum(mapping.graph.tensor(name).bytes for name, _ in mapping.homes),
         "lmm_mean_share": mean / capacity if capacity else 0.0,
         "macs_share": macs / mapping.graph.macs if mapping.graph.macs else 1.0,
         "macs_all_lanes_share": sum(ops[s.op].macs for s in stages if s.rect.lanes == lanes) / max(1, macs),
@@ -91,3 +97,24 @@ def _iterations(stage: Stage, op: Op) -> int:
 def _held_bytes(stage: Stage) -> int:
     """Bytes of one unit's local memory that the stage takes."""
     return sum(buffer.bytes * buffer.copies for buffer in stage.buffers if buffer.memory == "lmm")
+
+
+def _kept(mapping: Mapping, ops: Dict[str, Op]) -> list[int]:
+    """Bytes of one unit's local memory that results which stay take, per stage."""
+    found = [0] * len(mapping.stages)
+    for tensor, _ in mapping.homes:
+        touching = [at for at, s in enumerate(mapping.stages) if tensor in (*ops[s.op].inputs, *ops[s.op].outputs)]
+        writer = mapping.stages[touching[0]]
+        part = bytes_of(_part(writer, ops[writer.op]), mapping.graph.tensor(tensor).dtype)
+        for at in range(touching[0], touching[-1] + 1):
+            found[at] += part
+    return found
+
+
+def _part(stage: Stage, op: Op) -> int:
+    """Elements of a kept result in one lane and replica; each of its dimensions is a loop."""
+    left = dict(op.extents)
+    for loop in stage.loops:
+        if loop.axis in ("lane", "replica"):
+            left[loop.loop] = min(left[loop.loop], loop.step)
+    return math.prod(left[name] for index in op.write.index for name in index.loops)

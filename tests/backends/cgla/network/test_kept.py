@@ -11,6 +11,7 @@ import pytest
 
 from mapper import machines
 from mapper.arrays import backing_bytes
+from mapper.backends.cgla.network.account import array_facts
 from mapper.backends.cgla.network.kept import kept_plans
 from mapper.backends.cgla.network.rules import LaneRules
 from mapper.check import check
@@ -96,6 +97,17 @@ def test_what_stays_is_neither_drained_nor_loaded() -> None:
     ]
     once = {name: graph.tensor(name).bytes for name in ("x", "w", "s", "y")}
     assert moved == [once["x"] + once["w"], once["s"], once["s"] + once["y"]]
+
+
+def test_the_account_tells_what_stays() -> None:
+    """t of 4 x 12 x 16 floats; its part in a unit stands beside the buffers of every stage."""
+    facts = array_facts(legal())
+    assert (facts["kept_tensors"], facts["kept_bytes"]) == (1, 4 * 12 * 16 * 4)
+    units = 1
+    for each in legal().stages[0].loops:
+        units *= each.trips if each.axis in ("lane", "replica") else 1
+    beside = [sum(b.bytes * b.copies for b in s.buffers if b.memory == "lmm") for s in legal().stages]
+    assert facts["lmm_most_bytes"] - max(beside) >= facts["kept_bytes"] / units
 
 
 def plain(graph: Graph, rules: LaneRules) -> list:  # type: ignore[type-arg]
