@@ -127,10 +127,12 @@ class LaneRules:
         return Room(self.machine.fabric.columns, min(room.flat, self.machine.fabric.rows // rows))
 
     def _is_far(self, graph: Graph, op: Op, tiling: Tiling) -> bool:
-        """Do the operands of a matrix product or convolution move more than `NEAR` times their bound?"""
+        """Do the operands of a product or of sliding windows move more than `NEAR` times their bound?"""
         lanes = along("lane", tiling.loops)
         local_bytes = (self.machine.memory("lmm").capacity_bytes or 0) * self.machine.fabric.rows * lanes
-        return bool(op.macs) and tiling.bytes("dram") > NEAR * lane_bound_bytes(graph, op, lanes, local_bytes)
+        return (op.macs > 0 or _slides(op)) and tiling.bytes("dram") > NEAR * lane_bound_bytes(
+            graph, op, lanes, local_bytes
+        )
 
     def lanes(self, op: Op, room: Room) -> int:
         """Lanes that have work: each one executes for at least as long as the host takes to set it up."""
@@ -285,6 +287,11 @@ class LaneRules:
         lanes = along("lane", plan.loops)
         return (dma_cycles(loaded, made.loads, lanes, self.machine),
                 dma_cycles(drained, made.drains, lanes, self.machine))  # fmt: skip
+
+
+def _slides(op: Op) -> bool:
+    """Does a window slide over some read, so that neighbouring slices overlap?"""
+    return any(len(index.loops) > 1 and index.is_affine for read in op.reads for index in read.index)
 
 
 def along(axis: str, loops: Sequence[TileLoop]) -> int:
