@@ -233,13 +233,13 @@ def _figure(value: float, unit: str) -> str:
 
 
 def write(text: str, page: Path = PAGE) -> None:
-    """Put the section in place of the old one; other sections stay."""
+    """Put the section in place of the old one, at the end where there is none; other sections stay."""
     old = page.read_text(encoding="utf-8") if page.exists() else "# Validation\n"
-    sections = old.split("\n## ")
-    kept = [part for part in sections if not f"## {part}".startswith(HEADING)]
-    page.write_text(
-        "\n## ".join([kept[0].rstrip("\n") + "\n", *kept[1:]]).rstrip("\n") + f"\n\n{text}", encoding="utf-8"
-    )
+    sections = [part.strip("\n") for part in old.split("\n## ")]
+    own, new = HEADING.removeprefix("## "), text.strip("\n").removeprefix("## ")
+    at = next((n for n, part in enumerate(sections) if part.startswith(own)), len(sections))
+    sections[at : at + 1] = [new]
+    page.write_text("\n\n## ".join(sections) + "\n", encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -47,3 +47,21 @@ def test_the_section_replaces_itself_and_nothing_else(command: ModuleType, tmp_p
     for _ in range(2):
         command.write(f"{command.HEADING}\n\nnew\n", page)
         assert page.read_text() == f"# Validation\n\n## Another\n\nkept\n\n{command.HEADING}\n\nnew\n"
+
+
+def test_the_section_stays_where_it_is(command: ModuleType, tmp_path: Path) -> None:
+    page = tmp_path / "validation.md"
+    page.write_text(f"# Validation\n\n{command.HEADING}\n\nold\n\n### Part\n\nold\n\n## Another\n\nkept\n")
+    command.write(f"{command.HEADING}\n\nnew\n", page)
+    assert page.read_text() == f"# Validation\n\n{command.HEADING}\n\nnew\n\n## Another\n\nkept\n"
+
+
+def test_constants_of_transfers_are_those_that_the_published_load_asks_for(command: ModuleType) -> None:
+    """The machine files round what the fit gives; the projection keeps the seconds of a set-up."""
+    prefill, rest = command.qwen3_products()
+    rate, set_up = command.fitted(command.counts([*prefill, *rest]), 2, 5.31, 1.2)
+    fpga, projected = command.resolve("imax3"), command.resolve("imax3-28nm")
+    assert fpga.settings["dma_bytes_per_cycle"] * fpga.clock_hz == pytest.approx(rate, rel=1e-3)
+    assert fpga.settings["dma_setup_cycles"] / fpga.clock_hz == pytest.approx(set_up, rel=1e-3)
+    assert projected.settings["dma_setup_cycles"] / projected.clock_hz == pytest.approx(set_up, rel=2e-3)
+    assert projected.settings["dma_bytes_per_cycle"] == fpga.settings["dma_bytes_per_cycle"]
