@@ -33,7 +33,7 @@ class Effort:
 
 QUICK = Effort(2_000, 1, 1, 1)
 EFFORTS = {
-    "fast": Effort(20_000, 1, 1, 1),
+    "fast": Effort(20_000, 1, 6, 3),
     "default": Effort(100_000, 3, 8, 3),
     "max": Effort(4_000_000, 24, 24, 6),
 }
