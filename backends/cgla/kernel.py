@@ -11,7 +11,7 @@ no-good or a fixed node, so it holds for every legal placement (with the memory 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -25,7 +25,7 @@ from .listing import MANY_ROWS, first_plans
 from .realise import Realised, Realiser
 from .registers import count_hops, excess
 from .repair import Allowance, repaired
-from .rows import RowModel
+from .rows import RowModel, RowPlan
 from .rules import QUARTER, REGISTERS, Body
 from .search import EFFORT_UNITS, WORKERS, KernelRequest, Search, plan_cost, whole_spans
 from .shorten import ALL_SETS, shorten
@@ -139,7 +139,7 @@ def _started(body: Body, bounds: Bounds, request: KernelRequest, deadline: float
 def _listed_first(body: Body, bounds: Bounds, realiser: Realiser, request: KernelRequest) -> Realised | None:
     """The best list schedule that can be realised; without one, the best of those that hold too much, repaired."""
     restarts = max(LEAST_RESTARTS, min(MOST_RESTARTS, RESTART_NODES // len(body.ids)))
-    plans = list(first_plans(body, bounds, restarts=restarts, seed=request.seed))
+    plans = list(_first_plans(body, bounds, restarts, request))
     for plan in sorted(plans, key=lambda p: plan_cost(body, p)):
         realised = realiser.realise(plan)
         if isinstance(realised, Realised):
@@ -151,6 +151,16 @@ def _listed_first(body: Body, bounds: Bounds, realiser: Realiser, request: Kerne
         if mended is not None and isinstance(realised := realiser.realise(mended), Realised):
             return realised
     return None
+
+
+def _first_plans(body: Body, bounds: Bounds, restarts: int, request: KernelRequest) -> Iterator[RowPlan]:
+    """List schedules; at fast effort no more than a few once one meets the bound of rows."""
+    met = False
+    for number, plan in enumerate(first_plans(body, bounds, restarts=restarts, seed=request.seed), 1):
+        yield plan
+        met = met or plan.rows == bounds.rows
+        if request.effort == "fast" and met and number >= LEAST_RESTARTS:
+            return
 
 
 def _whole_first(

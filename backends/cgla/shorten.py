@@ -2,7 +2,7 @@
 
 A narrow beam (:mod:`.levels`) tries row counts from the bound up. That often ends the search: one row less than it
 finds is refuted by a short run on the whole model, or by going through all sets of placed nodes. Bodies with many free
-slots have too many sets; they are left to windows.
+slots have too many sets; they are left to windows. Fast effort, at which networks place their bodies, goes without.
 
 A round squeezes every roomy window of one height. If that gains nothing, the whole model is asked for one row less
 with like parts in order (:mod:`.dominance`), which settles bodies made of copies. If that ends undecided, the whole
@@ -38,7 +38,7 @@ def shorten(search: Search) -> None:
     """Spends the budget, less a share for hops, until the rows meet the bound."""
     total = search.budget
     _try_whole(search, FIRST_SLICE)
-    if not search.fixed_rows:
+    if not search.fixed_rows and search.request.effort != "fast":
         _by_levels(search, total)
     _rounds(search, total, total * (BOUND_SHARE + HOP_SHARE))
     _raise_bound(search, total * HOP_SHARE)
