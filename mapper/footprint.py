@@ -19,7 +19,16 @@ import numpy as np
 from mapper.index import Index
 from mapper.ir import Access, Op
 
-__all__ = ["Component", "Pieces", "components", "dependencies", "largest_slice", "progression", "slice_sum"]
+__all__ = [
+    "Component",
+    "Pieces",
+    "addresses",
+    "components",
+    "dependencies",
+    "largest_slice",
+    "progression",
+    "slice_sum",
+]
 
 Array = np.ndarray[Any, Any]
 ENUMERATION_LIMIT = 4_000_000
@@ -175,6 +184,12 @@ def _enumerated(component: Component, starts: list[Array], sizes: list[Array]) -
 
 @lru_cache(maxsize=200_000)
 def _distinct(component: Component, start: tuple[int, ...], size: tuple[int, ...]) -> int:
+    return int(addresses(component, start, size).size)
+
+
+def addresses(component: Component, start: tuple[int, ...], size: tuple[int, ...]) -> Array:
+    """Distinct in-bounds elements of the component that `size` iterations of its loops from `start` on touch, by
+    row-major number, rising."""
     grids = np.meshgrid(*(np.arange(s, s + n) for s, n in zip(start, size, strict=True)), indexing="ij", sparse=True)
     values = dict(zip(component.loops, grids, strict=True))
     flat: Any = np.zeros((), np.int64)
@@ -184,4 +199,5 @@ def _distinct(component: Component, start: tuple[int, ...], size: tuple[int, ...
         inside = inside & (at >= 0) & (at < extent)
         flat = flat * extent + np.clip(at, 0, extent - 1)
     flat, inside = np.broadcast_arrays(flat, inside)
-    return int(np.unique(flat[inside]).size)
+    found: Array = np.unique(flat[inside])
+    return found

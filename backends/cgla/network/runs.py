@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mapper.footprint import ENUMERATION_LIMIT, Component, dependencies, progression
+from mapper.footprint import ENUMERATION_LIMIT, Component, addresses, dependencies, progression
 from mapper.ir import Access, Op
 
 __all__ = ["Cut", "Runs", "fills", "groups", "runs_of"]
@@ -192,27 +192,18 @@ def _enumerated(
     points = sum(math.prod(each) for each in zip(*(size.tolist() for size in sizes), strict=True))
     for number in np.unique(fill):
         members = np.flatnonzero(fill == number)
-        boxes = [[(int(s[at]), int(n[at])) for s, n in zip(starts, sizes, strict=True)] for at in members]
+        boxes = [(tuple(int(s[at]) for s in starts), tuple(int(n[at]) for n in sizes)) for at in members]
         if points > ENUMERATION_LIMIT:
-            most = [min(extent, math.prod(n for _, n in box)) for box in boxes]
+            most = [min(extent, math.prod(size)) for _, size in boxes]
             yield [_stretches(0, 2 * (n - 1), 2) for n in most], 1
         else:
-            yield [_listed(group, tuple(box)) for box in boxes], 1
+            yield [_listed(group, *box) for box in boxes], 1
 
 
 @lru_cache(maxsize=1 << 12)
-def _listed(group: Component, box: tuple[tuple[int, int], ...]) -> Stretches:
+def _listed(group: Component, start: tuple[int, ...], size: tuple[int, ...]) -> Stretches:
     """Stretches of the elements that a box of iterations touches."""
-    axes = np.meshgrid(*(np.arange(start, start + size) for start, size in box), indexing="ij", sparse=True)
-    values = dict(zip(group.loops, axes, strict=True))
-    flat: Any = np.zeros((), np.int64)
-    inside: Any = np.ones((), bool)
-    for index, size in group.dimensions:
-        at = np.asarray(index.at(values))
-        inside = inside & (at >= 0) & (at < size)
-        flat = flat * size + at
-    flat, inside = np.broadcast_arrays(flat, inside)
-    found = np.unique(flat[inside])
+    found = addresses(group, start, size)
     breaks = np.flatnonzero(np.diff(found) != 1)
     return found[np.concatenate([[0], breaks + 1])[: len(found)]], found[np.append(breaks, -1)[: len(found)]] + 1
 
