@@ -39,7 +39,8 @@ from .transfers import BUS_BYTES, dma_cycles, transfers
 BODY_NODES = 96  # bodies of this size are placed in a second or two; more copies come as replicas
 TAIL_NODES = 192  # a tail runs seldom: it may take most of the rows
 CHAIN = 8  # longest chain of copies that reduce down the rows
-# where full units copy operands too often: flat bodies or not, and which part of the most busy units is enough
+# where full units copy operands too often: flat bodies or not, and which part of the most busy units is enough; flat
+# ones are searched beside the choice before them
 WIDER = ((False, 0.5), (True, 0.8), (False, 0.25), (True, 0.5))
 CLOSE = 0.8  # assignments of loops to axes with this part of the most busy units compete by movement
 LAVISH = 2.0  # times the least bytes with registers: more is not paid for operands that keep near their bound
@@ -113,11 +114,13 @@ class LaneRules:
     ) -> Hierarchy | None:
         """Where full units copy operands too often: fewer busy ones, for lanes that wait for the port are no gain; and
         bodies of one row of copies, more of them, since rows that load shifted windows load the overlap once each."""
-        flat, close = WIDER[tried] if tried < len(WIDER) else (False, 0.0)
-        if not close or (not flat and not all(self._is_far(graph, op, tiling) for tiling in found)):
+        if tried == len(WIDER):
             return None
-        where = self._flat(graph, op, room, found[0], place) if flat else room
-        return replace(self.hierarchy(op, where), close=close)
+        flat, close = WIDER[tried]
+        if flat:
+            return replace(self.hierarchy(op, self._flat(graph, op, room, found[0], place)), close=close)
+        far = all(self._is_far(graph, op, tiling) for tiling in found)
+        return replace(self.hierarchy(op, room), close=close) if far else None
 
     def _flat(self, graph: Graph, op: Op, room: Room, found: Tiling, place: Place) -> Room:
         """The room for bodies whose copies lie in columns only."""
