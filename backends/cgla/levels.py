@@ -40,7 +40,8 @@ UNLIMITED = 1 << 30
 @dataclass(frozen=True, slots=True)
 class Extent:
     """How far a search may go: `width` sets a level; a level that is wider is cut (`beam`) or ends the search; `steps`
-    in all, a step being about one row in the making; `stopped` says that an end is asked for from outside."""
+    in all, a step being about one row in the making, which a beam shares out among the levels that are left;
+    `stopped` says that an end is asked for from outside."""
 
     width: int
     steps: int
@@ -90,12 +91,14 @@ class _Search:
     rows: int
     extent: Extent
     steps: int = 0
+    pause: int = 0  # steps after which a beam leaves the rest of a level
     is_cut: bool = False  # a level was too wide, so that an empty one refutes nothing
     _columns: dict[Mask, int] = field(default_factory=dict)
 
     def run(self) -> Levels:
         levels: list[dict[Mask, _State]] = [{0: _State(0, REGISTERS, 0)}]
         for row in reversed(range(self.rows)):
+            self.pause = self.steps + (self.extent.steps - self.steps) // (row + 1)
             levels.append(self._narrowed(self._next(levels[-1], row)))
             if self._is_over():
                 return Levels("unknown", None, self.steps)
@@ -114,6 +117,9 @@ class _Search:
         for placed, state in level.items():
             if len(found) > OVERFLOW * self.extent.width:
                 found = self._narrowed(found)
+            if self.extent.beam and self.steps > self.pause:
+                self.is_cut = True
+                break
             if self._is_over():
                 break
             needed = self._needed(placed, row)
@@ -128,10 +134,10 @@ class _Search:
         return found
 
     def _narrowed(self, level: dict[Mask, _State]) -> dict[Mask, _State]:
-        """The best of a level that is too wide: many exe nodes placed, few values alive."""
-        if len(level) <= self.extent.width:
+        """The best of a level that is too wide, best first: many exe nodes placed, few values alive."""
+        if len(level) <= self.extent.width and not self.extent.beam:
             return level
-        self.is_cut = True
+        self.is_cut |= len(level) > self.extent.width
         exes = self.parts.heads[0][2]
 
         def cost(placed: Mask) -> tuple[float, Mask]:
@@ -223,7 +229,7 @@ class _Search:
         interchangeable."""
         alike: dict[tuple[int, Mask], list[Part]] = defaultdict(list)
         for part in loads:
-            alike[self.parts.columns.class_of(self.parts.nodes(part.memory)[0]), part.reads].append(part)
+            alike[part.columns_class, part.reads].append(part)
         made: list[tuple[_Row, tuple[Part, ...]]] = [(row, ())]  # and the next load of each class that was left
         for parts in alike.values():
             made = [
@@ -232,7 +238,7 @@ class _Search:
                 for n in range(len(parts) + 1)
                 if self._taken((wider := self._with(m, parts[:n])).memory) <= COLUMNS
             ]
-            self.steps += STEPS_PER_LOADED * len(made)
+            self.steps += STEPS_PER_LOADED * (1 + len(made))
         for m, left in made:
             if all(self._taken(m.memory | part.memory) > COLUMNS for part in left):
                 yield m

@@ -42,6 +42,7 @@ class Part:
     conditions: int
     memory: Mask
     is_free: bool  # a load that goes where there is room
+    columns_class: int  # of its first memory operation
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ class Parts:
         own = {r.value for i in folded for r in self._reads.get(i, ()) if r.distance > 0}
         own |= {i for i in nodes if body.kind(i) == "load"}
         hosts = {h for i in nodes if i not in body.fold_of for h in body.hosts.get(i, ())}
+        memory = [i for i in nodes if body.dfg[i].memory is not None]
         return Part(
             nodes=self.mask(nodes),
             below=sum(self.mask(self._members[b]) for b in below),
@@ -149,8 +151,9 @@ class Parts:
             hosts=sum(1 << self._host_bit[h] for h in hosts),
             exes=sum(body.kind(i) == "exe" for i in nodes),
             conditions=sum(body.kind(i) == "cex" for i in nodes),
-            memory=self.mask(frozenset(i for i in nodes if body.dfg[i].memory is not None)),
+            memory=self.mask(memory),
             is_free=self._is_free(n),
+            columns_class=self.columns.class_of(memory[0]) if memory else -1,
         )
 
     @cached_property

@@ -24,8 +24,10 @@ from .windows import Window, polish, roomy, squeeze
 
 FIRST_SLICE = 0.6  # effort of the first whole model
 SMALL_NODES = 100
-NARROW, BROAD, ALL_SETS = 300, 2000, 30_000  # sets of a level: of two beams, and where all are kept
-BEAM_SHARE, BROAD_SHARE, CLAUSES_SHARE = 0.1, 0.25, 0.06  # of the budget, for one beam, and whole models between them
+NARROW, ALL_SETS = 300, 30_000  # sets of a level: of a beam, and where all are kept
+BEAM_SHARE, BEAMS_SHARE = 0.06, 0.12  # of the budget, for one beam and for all of them
+SETS_SHARE = 0.78  # of the budget, for all sets where one row is open
+CLAUSES_SHARE, GAP_SHARE = 0.08, 0.04  # of that, for the whole model before, and for all sets where more is open
 FIRST_SHARE = 0.12  # of the budget, for one row less after the first round that gains nothing; doubled at each one
 BOUND_SHARE, HOP_SHARE = 0.16, 0.06  # of the budget, kept for refutations at the end and for hops
 FIRST_HEIGHT, HEIGHT_STEP, HEIGHT_BACK = 8, 2, 4  # rows of a squeezed window: first, taller each round, after a gain
@@ -39,7 +41,8 @@ def shorten(search: Search) -> None:
     total = search.budget
     _try_whole(search, FIRST_SLICE)
     if not search.fixed_rows and search.request.effort != "fast":
-        _by_levels(search, total)
+        _beam(search, total * BEAM_SHARE, total * (1 - BEAMS_SHARE))
+        _close(search, total * SETS_SHARE, total * HOP_SHARE)
     _rounds(search, total, total * (BOUND_SHARE + HOP_SHARE))
     _raise_bound(search, total * HOP_SHARE)
 
@@ -58,21 +61,24 @@ def _try_whole(search: Search, effort: float) -> None:
 # ---- levels
 
 
-def _by_levels(search: Search, total: float) -> None:
-    """A narrow beam for any row count; for one row less a whole model, all sets, and a broad beam."""
-    keep = total * HOP_SHARE
-    _beam(search, NARROW, total * BEAM_SHARE, total * (1 - 3 * BEAM_SHARE))
-    _one_row_less(search, CLAUSES_SHARE * total, keep, CLAUSES_SHARE * total)
+def _close(search: Search, effort: float, keep: float) -> None:
+    """Where one row is open: the whole model by clauses for a short time, then all sets. Wider gaps get little of it:
+    a refutation would not close them, and windows may."""
     while _is_open(search, keep):
-        if search.levels(search.bound, search.budget - keep, ALL_SETS, beam=False) != "refuted":
-            break
-    _beam(search, BROAD, total * BROAD_SHARE, total * 2 * BROAD_SHARE)
+        is_last = search.rows == search.bound + 1
+        if is_last:
+            _one_row_less(search, CLAUSES_SHARE * effort, keep, CLAUSES_SHARE * effort)
+        share = effort if is_last else GAP_SHARE * effort
+        if not _is_open(search, keep):
+            return
+        if search.levels(search.bound, min(share, search.budget - keep), ALL_SETS, beam=False) != "refuted":
+            return
 
 
-def _beam(search: Search, width: int, effort: float, keep: float) -> None:
+def _beam(search: Search, effort: float, keep: float) -> None:
     """Row counts from the bound up, until one is found."""
     for rows in range(search.bound, search.rows):
-        if not _is_open(search, keep) or search.levels(rows, effort, width, beam=True) == "found":
+        if not _is_open(search, keep) or search.levels(rows, effort, NARROW, beam=True) == "found":
             return
 
 
