@@ -29,7 +29,9 @@ def least_by_levels(body: Body, order: Dominance, most: int = 20) -> int:
     for count in range(Bounds(body).path_rows, most):
         answer = searched(body, count, order=order)
         assert answer.status != "unknown"
-        if answer.status == "found":
+        if answer.row_of is not None:
+            row = answer.row_of
+            assert all(row[source] + distance <= row[user] for source, user, distance in Bounds(body).arcs)
             return count
     return most
 
