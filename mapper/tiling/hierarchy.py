@@ -30,7 +30,8 @@ class SpatialAxis:
     """Copies along `axis` sit between level `below` and level `below + 1` (or the arithmetic units).
 
     May the engine put a reducing loop on this axis (`reduces`), so that copies are combined on the way out, or a loop
-    that selects outputs (`parallel`)? Must the copies of a loop number a power of two (`doubling`)?
+    that selects outputs (`parallel`)? Must the copies of a loop number a power of two (`doubling`)? Do only assignments
+    compete that take the most places on it (`full`)?
     """
 
     axis: Axis
@@ -38,6 +39,7 @@ class SpatialAxis:
     reduces: bool = True
     parallel: bool = True
     doubling: bool = False
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)

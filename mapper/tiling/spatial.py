@@ -45,7 +45,21 @@ def assignments(nest: Nest, hierarchy: Hierarchy, number: int) -> list[tuple[Spa
         scored.append((_utilisation(nest, hierarchy, together), together))
     best = max(share for share, _ in scored)
     close = [together for share, together in scored if share >= best * hierarchy.close]
+    most = max(_places(nest, hierarchy, together) for together in close)
+    close = [together for together in close if _places(nest, hierarchy, together) == most]
     return sorted(close, key=lambda together: ample_pj(nest, hierarchy, together))[:number]
+
+
+def _places(nest: Nest, hierarchy: Hierarchy, spatial: Sequence[Spatial]) -> int:
+    """Places in use on the axes that are to be full, with pieces as small as the axes further in leave them."""
+    full, found = {axis.axis.name for axis in hierarchy.axes if axis.full}, 1
+    for at, item in enumerate(spatial):
+        if item.axis in full:
+            inner = math.prod(s.factor for s in spatial[at + 1 :] if s.loop == item.loop)
+            outer = math.prod(s.factor for s in spatial[:at] if s.loop == item.loop)
+            extent = math.ceil(nest.extents[item.loop] / outer)
+            found *= math.ceil(extent / (math.ceil(extent / (inner * item.factor)) * inner))
+    return found
 
 
 def ample_pj(nest: Nest, hierarchy: Hierarchy, spatial: Sequence[Spatial]) -> float:

@@ -154,7 +154,7 @@ class LaneRules:
             for m in memories
         )
         fan_out = (
-            SpatialAxis(Axis("lane", lanes, multicast=False), 0, reduces=False),
+            SpatialAxis(Axis("lane", lanes, multicast=False), 0, reduces=False, full=True),
             SpatialAxis(Axis("replica", room.replicas), 0, reduces=False),
             SpatialAxis(Axis("row", rows), 0, parallel=False),
             # the stores of a region take one column, a pair, or all four of a row: never three
