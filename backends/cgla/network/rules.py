@@ -39,9 +39,9 @@ from .transfers import BUS_BYTES, dma_cycles, transfers
 BODY_NODES = 96  # bodies of this size are placed in a second or two; more copies come as replicas
 TAIL_NODES = 192  # a tail runs seldom: it may take most of the rows
 CHAIN = 8  # longest chain of copies that reduce down the rows
-# where full units copy operands too often: flat bodies or not, and which part of the most busy units is enough; flat
-# ones are searched beside the choice before them
-WIDER = ((False, 0.5), (True, 0.8), (False, 0.25), (True, 0.5))
+# where full units copy operands too often: which part of the most busy units is enough, for bodies with rows of copies
+# and, beside them, for flat ones; and whether all lanes have to be among them
+WIDER = ((0.5, 0.8, True), (0.5, 0.8, False), (0.25, 0.5, False))
 CLOSE = 0.8  # assignments of loops to axes with this part of the most busy units compete by movement
 LAVISH = 2.0  # times the least bytes with registers: more is not paid for operands that keep near their bound
 NEAR = 1.5  # times the bound: no saving of registers pays for more copies of operands
@@ -114,13 +114,17 @@ class LaneRules:
     ) -> Hierarchy | None:
         """Where full units copy operands too often: fewer busy ones, for lanes that wait for the port are no gain; and
         bodies of one row of copies, more of them, since rows that load shifted windows load the overlap once each."""
-        if tried == len(WIDER):
+        if tried == 2 * len(WIDER):
             return None
-        flat, close = WIDER[tried]
-        if flat:
-            return replace(self.hierarchy(op, self._flat(graph, op, room, found[0], place)), close=close)
+        deep, flat, full = WIDER[tried // 2]
+        if tried % 2:
+            return self._wider(op, self._flat(graph, op, room, found[0], place), flat, full)
         far = all(self._is_far(graph, op, tiling) for tiling in found)
-        return replace(self.hierarchy(op, room), close=close) if far else None
+        return self._wider(op, room, deep, full) if far else None
+
+    def _wider(self, op: Op, room: Room, close: float, full: bool) -> Hierarchy:
+        hierarchy = self.hierarchy(op, room)
+        return replace(hierarchy, axes=tuple(replace(a, full=a.full and full) for a in hierarchy.axes), close=close)
 
     def _flat(self, graph: Graph, op: Op, room: Room, found: Tiling, place: Place) -> Room:
         """The room for bodies whose copies lie in columns only."""
