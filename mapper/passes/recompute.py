@@ -32,11 +32,13 @@ def recompute(graph: Graph) -> Graph:
         readers = _readers(graph, op)
         if not readers or not _pays(graph, op, readers):
             return False
-        more = {reader.name: _growth(graph, op, reader) for reader in readers}
-        fits = all(_takes(graph, op, reader, grown.get(reader.name, 0)) for reader in readers)
-        if fits:
-            grown.update({name: grown.get(name, 0) + parts_ for name, parts_ in more.items()})
-        return fits
+        merged = [composed(graph, op, reader) for reader in readers]
+        pairs = list(zip(readers, merged, strict=True))
+        if not all(_takes(graph, op, reader, after, grown.get(reader.name, 0)) for reader, after in pairs):
+            return False
+        for reader, after in pairs:
+            grown[reader.name] = grown.get(reader.name, 0) + _size(after) - _size(reader)
+        return True
 
     return absorbed(graph, vanishes)
 
@@ -63,19 +65,14 @@ def _bytes(graph: Graph, names: set[str]) -> int:
     return sum(graph.tensor(name).bytes for name in names)
 
 
-def _takes(graph: Graph, op: Op, reader: Op, grown: int) -> bool:
-    """Whether a reader that has `grown` already evaluates the value once per element, in a body that stays short."""
+def _takes(graph: Graph, op: Op, reader: Op, merged: Op, grown: int) -> bool:
+    """Whether a reader that has `grown` already evaluates the value once per element, in a body that stays short when
+    `merged`."""
     elements = graph.tensor(op.write.tensor).elements
     reads = (number for number, read in enumerate(reader.reads) if read.tensor == op.write.tensor)
     if any(_evaluations(reader, number) > elements for number in reads):
         return False
-    merged = composed(graph, op, reader)
     return all(is_short(body, LARGEST_BODY - grown) for body in (merged.body, merged.tail) if body is not None)
-
-
-def _growth(graph: Graph, op: Op, reader: Op) -> int:
-    """Parts by which a reader grows."""
-    return _size(composed(graph, op, reader)) - _size(reader)
 
 
 def _size(op: Op) -> int:

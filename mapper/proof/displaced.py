@@ -22,7 +22,7 @@ from mapper.mapping import Mapping, Rect, Stage
 from mapper.placement import KernelMapping
 from mapper.violation import Violation
 
-__all__ = ["displaced_bodies"]
+__all__ = ["displaced_bodies", "displaced_copies"]
 
 Place = tuple[int, int]
 
@@ -63,12 +63,13 @@ def displaced_bodies(mapping: Mapping) -> Iterator[Violation]:
 
 
 def _strips(mapping: Mapping, stage: Stage) -> _Strips:
+    return _Strips(stage.rect, *(displaced_copies(mapping, stage, way) for way in ("rows", "columns")))
+
+
+def displaced_copies(mapping: Mapping, stage: Stage, way: str) -> int:
+    """Instances of a stage along the axes that displace its bodies by rows (or columns)."""
     ways = {axis.name: axis.displaces for axis in mapping.axes}
-
-    def along(way: str) -> int:
-        return math.prod(loop.trips for loop in stage.loops if loop.axis is not None and ways[loop.axis] == way)
-
-    return _Strips(stage.rect, along("rows"), along("columns"))
+    return math.prod(loop.trips for loop in stage.loops if loop.axis is not None and ways[loop.axis] == way)
 
 
 def _judge(body: KernelMapping, fabric: Fabric, strips: _Strips, subject: str) -> Iterator[Violation]:

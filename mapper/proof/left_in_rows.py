@@ -26,6 +26,8 @@ from mapper.mapping import Mapping, Stage
 from mapper.placement import KernelMapping
 from mapper.violation import Violation
 
+from .displaced import displaced_copies
+
 __all__ = ["left_in_rows"]
 
 Place = tuple[int, ...]  # positions along the axes whose instances have memories of their own
@@ -168,8 +170,7 @@ def _same_places(tensor: str, writer: _Use, use: _Use) -> Iterator[Violation]:
 def _rows(mapping: Mapping, stage: Stage, row: int) -> dict[Place, int]:
     """Row of the ring per place, for operations that stand in `row` of the body."""
     ways = [axis.displaces == "rows" for axis in mapping.axes if axis.displaces or not axis.multicast]
-    strips = math.prod(loop.trips for loop in stage.loops if loop.axis and mapping.axis(loop.axis).displaces == "rows")
-    pitch = stage.rect.height // strips
+    pitch = stage.rect.height // displaced_copies(mapping, stage, "rows")
     return {
         place: (stage.rect.row + row + pitch * sum(p for p, way in zip(place, ways, strict=True) if way))
         % mapping.machine.fabric.rows

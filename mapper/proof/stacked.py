@@ -16,13 +16,15 @@ from mapper.mapping import Mapping, Stage
 from mapper.placement import KernelMapping
 from mapper.violation import Violation
 
+from .displaced import displaced_copies
+
 __all__ = ["stacked_bodies", "turns"]
 
 
 def stacked_bodies(mapping: Mapping) -> Iterator[Violation]:
     """Stages whose copies of the body have less rows than they take."""
     for stage in mapping.stages:
-        copies = _instances(mapping, stage)
+        copies = displaced_copies(mapping, stage, "rows")
         if stage.body is not None and copies > 1:
             body = mapping.bodies[stage.body]
             need, strip = _rows(mapping, body), stage.rect.height // copies
@@ -36,12 +38,7 @@ def turns(mapping: Mapping, stage: Stage) -> int:
     if stage.tail is None or mapping.machine.fabric.topology != "line":
         return 1
     at_once = mapping.machine.fabric.rows // _rows(mapping, mapping.bodies[stage.tail])
-    return math.ceil(_instances(mapping, stage) / max(at_once, 1))
-
-
-def _instances(mapping: Mapping, stage: Stage) -> int:
-    ways = {axis.name: axis.displaces for axis in mapping.axes}
-    return math.prod(loop.trips for loop in stage.loops if loop.axis is not None and ways[loop.axis] == "rows")
+    return math.ceil(displaced_copies(mapping, stage, "rows") / max(at_once, 1))
 
 
 def _rows(mapping: Mapping, body: KernelMapping) -> int:

@@ -19,7 +19,7 @@ from .hierarchy import Hierarchy, SpatialAxis
 from .nest import Nest, total
 from .state import Spatial
 
-__all__ = ["ample_pj", "assignments", "given"]
+__all__ = ["ample_pj", "assignments", "doubled", "given"]
 
 FILLED = 0.9  # an axis so full needs no second loop
 
@@ -134,7 +134,7 @@ def _may_split(nest: Nest, axis: SpatialAxis, at: int) -> bool:
 
 def _spatial(axis: SpatialAxis, loop: int, factor: int) -> Spatial:
     if axis.doubling:
-        factor = 1 << factor.bit_length() - 1
+        factor = doubled(factor)
     return Spatial(loop, factor, axis.axis.name, axis.below, axis.axis.multicast)
 
 
@@ -145,3 +145,8 @@ def _utilisation(nest: Nest, hierarchy: Hierarchy, spatial: Sequence[Spatial]) -
         factor = math.prod(s.factor for s in spatial if s.loop == loop)
         busy *= extent / -(-extent // factor)
     return busy / places
+
+
+def doubled(count: int) -> int:
+    """The largest power of two that is no more than a positive count."""
+    return 1 << count.bit_length() - 1

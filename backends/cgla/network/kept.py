@@ -20,7 +20,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from mapper.arrays import Bodies, Inside, PlacedBody, StagePlan, backing_bytes, body_copies, body_runs
+from mapper.arrays import Bodies, Inside, PlacedBody, Room, StagePlan, backing_bytes, body_copies, body_runs
 from mapper.dfg import Dfg
 from mapper.dtypes import bytes_of
 from mapper.ir import Graph, Op
@@ -29,10 +29,10 @@ from mapper.mapping import Buffer, Infeasible, TileLoop
 from mapper.planning import weight, without_names
 from mapper.request import Request
 from mapper.tiling.engine import Tiling, tilings
+from mapper.tiling.spatial import doubled
 
-from .bounds import lane_bound_bytes
 from .chains import Chain, Cut, Piece, chains, cuts
-from .rules import CHAIN, NEAR, LaneRules, along
+from .rules import CHAIN, LaneRules, along
 
 __all__ = ["kept_plans"]
 
@@ -106,15 +106,19 @@ class _Search:
         sizes: LaneRules | None = rules if self._is_worth(chain, rules, before) else None
         while sizes is not None:
             plans = self._near(chain, sizes, _lanes(before[0]))
-            if plans is not None and self._value(rules, plans) < least:
-                found, least = plans, self._value(rules, plans)
+            if plans is not None and (value := self._value(rules, plans)) < least:
+                found, least = plans, value
             sizes = sizes.smaller
         return old[0] - least[0], found
 
     def _is_worth(self, chain: Chain, rules: LaneRules, before: Sequence[StagePlan]) -> bool:
         """Could what the result alone moves be felt?"""
         could = self.graph.tensor(chain.tensor).bytes * len(chain.ops)
-        return could > WORTH * sum(sum(backing_bytes(self.graph, plan, rules.axes)) for plan in before)
+        return could > WORTH * self._moved_bytes(rules, before)
+
+    def _moved_bytes(self, rules: LaneRules, plans: Sequence[StagePlan]) -> int:
+        """LOAD and DRAIN."""
+        return sum(sum(backing_bytes(self.graph, plan, rules.axes)) for plan in plans)
 
     def _near(self, chain: Chain, rules: LaneRules, lanes: int) -> tuple[StagePlan, ...] | None:
         """Plans under the busiest cut over lanes, of a few, with which products are near their bound and busy."""
@@ -128,15 +132,15 @@ class _Search:
 
     def _is_good(self, rules: LaneRules, plan: StagePlan) -> bool:
         """Does a product move its operands near their bound, and run on a fair part of what it could fill?"""
-        machine, op = rules.machine, plan.op
-        local_bytes = (machine.memory("lmm").capacity_bytes or 0) * machine.fabric.rows * _lanes(plan)
-        least = lane_bound_bytes(self.graph, op, _lanes(plan), local_bytes, plan.inside.tensors)
-        room = rules.first_room(main_body(self.graph, op, rules.style), tail_body(self.graph, op, rules.style))
+        op, room = plan.op, self._room(rules, plan.op)
         places = rules.lanes(op, room) * room.replicas * room.copies
         busy = op.points / body_runs(plan)[0]
-        return sum(backing_bytes(self.graph, plan, rules.axes)) <= NEAR * least and busy >= FAIR * min(
-            places, op.points
-        )
+        near_bytes = rules.near_bytes(self.graph, op, _lanes(plan), plan.inside.tensors)
+        return self._moved_bytes(rules, (plan,)) <= near_bytes and busy >= FAIR * min(places, op.points)
+
+    def _room(self, rules: LaneRules, op: Op) -> Room:
+        """The most copies and replicas of an operator that can be hoped to fit."""
+        return rules.first_room(main_body(self.graph, op, rules.style), tail_body(self.graph, op, rules.style))
 
     def _value(self, rules: LaneRules, plans: Sequence[StagePlan]) -> tuple[float, float]:
         """What the request minimises, then what it does not."""
@@ -146,7 +150,7 @@ class _Search:
             return cycles, pj
         if self.request.objective == "edp":
             return pj * cycles, pj
-        return sum(sum(backing_bytes(self.graph, plan, rules.axes)) for plan in plans), pj
+        return self._moved_bytes(rules, plans), pj
 
     def _fitting(
         self, chain: Chain, rules: LaneRules, lanes: int, way: tuple[Piece, ...]
@@ -183,7 +187,7 @@ class _Search:
     def _made(self, chain: Chain, at: int, rules: LaneRules, cut: Cut, inside: Inside) -> _Made | None:
         """Tile and place operator `at`, with fewer and fewer copies in a body until it has a place."""
         op = chain.ops[at]
-        room = rules.first_room(main_body(self.graph, op, rules.style), tail_body(self.graph, op, rules.style))
+        room = self._room(rules, op)
         while True:
             found: list[Tiling] = []
             hierarchy = inside.less(rules.hierarchy(op, room))
@@ -243,18 +247,13 @@ def _inner(chain: Chain, at: int, cut: Cut, rules: LaneRules, copies: int) -> li
     left = dict(op.extents)
     for loop in cut.loops(chain, at):
         left[loop.loop] = loop.step
-    wide = [TileLoop(name, 0, _doubled(min(columns, left[name])), "column") for name in _parallel(op) if left[name] > 1]
+    wide = [TileLoop(name, 0, doubled(min(columns, left[name])), "column") for name in _parallel(op) if left[name] > 1]
     deep = [TileLoop(name, 0, min(CHAIN, copies // columns, left[name]), "row") for name in _mergeable(op) if not at]
     across: list[TileLoop | None] = [*wide] if wide else [None]
     down: list[TileLoop | None] = [loop for loop in deep if loop.trips > 1] or [None]
     choices = [tuple(loop for loop in pair if loop is not None) for pair in product(down, across)]
     busy = [math.prod(left[c.loop] / math.ceil(left[c.loop] / c.trips) for c in choice) for choice in choices]
     return [choice for choice, units in zip(choices, busy, strict=True) if units >= CLOSE * max(busy)]
-
-
-def _doubled(count: int) -> int:
-    """The power of two below: the stores of a region take one column, a pair, or the row."""
-    return 1 << count.bit_length() - 1
 
 
 def _parallel(op: Op) -> Iterator[str]:

@@ -135,11 +135,13 @@ class LaneRules:
 
     def _is_far(self, graph: Graph, op: Op, tiling: Tiling) -> bool:
         """Do the operands of a product or of sliding windows move more than `NEAR` times their bound?"""
-        lanes = along("lane", tiling.loops)
+        sliding = op.macs > 0 or _slides(op)
+        return sliding and tiling.bytes("dram") > self.near_bytes(graph, op, along("lane", tiling.loops))
+
+    def near_bytes(self, graph: Graph, op: Op, lanes: int, resident: frozenset[str] = frozenset()) -> float:
+        """What an operator on some lanes may move to be near its bound, with `resident` tensors in local memory."""
         local_bytes = (self.machine.memory("lmm").capacity_bytes or 0) * self.machine.fabric.rows * lanes
-        return (op.macs > 0 or _slides(op)) and tiling.bytes("dram") > NEAR * lane_bound_bytes(
-            graph, op, lanes, local_bytes
-        )
+        return NEAR * lane_bound_bytes(graph, op, lanes, local_bytes, resident)
 
     def lanes(self, op: Op, room: Room) -> int:
         """Lanes that have work: each one executes for at least as long as the host takes to set it up."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mapper import machines
-from mapper.arrays import backing_bytes
+from mapper.arrays import Bodies, StagePlan, backing_bytes
 from mapper.backends.cgla.network.account import array_facts
 from mapper.backends.cgla.network.kept import kept_plans
 from mapper.backends.cgla.network.rules import LaneRules
@@ -18,8 +18,9 @@ from mapper.check import check
 from mapper.index import loop
 from mapper.interpret import run
 from mapper.ir import Access, Combiner, Graph, Loop, Op, Tensor
-from mapper.mapping import Mapping, Rect, TileLoop
+from mapper.mapping import Infeasible, Mapping, Rect, TileLoop
 from mapper.networks import map_network
+from mapper.planning import Planner
 from mapper.proof.left_in_rows import left_in_rows
 from mapper.proof.run import run_mapping
 from mapper.request import Request
@@ -110,12 +111,14 @@ def test_the_account_tells_what_stays() -> None:
     assert facts["lmm_most_bytes"] - max(beside) >= facts["kept_bytes"] / units
 
 
-def plain(graph: Graph, rules: LaneRules) -> list:  # type: ignore[type-arg]
-    from mapper.arrays import Bodies
-    from mapper.planning import Planner
-
-    planner = Planner(graph, Request(), rules, Bodies(rules))
-    return [planner.plans(op)[0] for op in graph.nests]  # type: ignore[index]
+def plain(graph: Graph, rules: LaneRules) -> list[StagePlan]:
+    """Each operator's own plan, nothing kept."""
+    planner, found = Planner(graph, Request(), rules, Bodies(rules)), []
+    for op in graph.nests:
+        plans = planner.plans(op)
+        assert not isinstance(plans, Infeasible)
+        found.append(plans[0])
+    return found
 
 
 @pytest.mark.parametrize("shape", [(6, 40, 48, 16)])
