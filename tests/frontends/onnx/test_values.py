@@ -1,4 +1,4 @@
-"""Operators with few elements and expected numbers by hand or by numpy: defaults of attributes, modes, fused forms."""
+"""Operators with few elements and expected numbers by hand or by numpy: defaults of attributes, modes, arithmetic."""
 
 from __future__ import annotations
 
@@ -6,60 +6,19 @@ import math
 
 import numpy as np
 import pytest
-from onnx import TensorProto
 
-from mapper.frontends.onnx import load_model
-from mapper.frontends.onnx.evaluator import evaluate_model
-from mapper.frontends.onnx.reference import stored_feeds
-from mapper.interpret import run
-from mapper.passes import optimise
-
-from .making import model, node
-
-F = np.float32
-X = np.array([[-2.0, -0.5, 0.0], [0.25, 1.0, 3.0]], F)
-LINE = np.array([1, 2, 4, 8], F)
-PLANES = np.arange(16, dtype=F).reshape(1, 2, 2, 4) ** 2 / 10  # channels last
-ONES = np.ones(4, F)
-STEP, TURNS = np.array(0.5, F), np.array(2)
-
-
-def ms(op_type, inputs, outputs=("y",), **attributes):
-    return node(op_type, inputs, outputs, domain="com.microsoft", **attributes)
-
-
-def training(op_type, inputs, outputs, **attributes):
-    return node(op_type, inputs, outputs, domain="ai.onnx.preview.training", **attributes)
-
-
-def values(made, feeds, opset=18, weights=None):
-    """The node's outputs, from the graph as it is and optimised."""
-    types = {name: (int(TYPES[array.dtype.name]), array.shape) for name, array in feeds.items()}
-    domains = [made.domain] if made.domain else []
-    outputs = [name for name in made.output if name]
-    proto = model([made], types, outputs, weights or {}, opset, domains=domains)
-    graph = load_model(proto)
-    plain, better = (run(g, feeds | stored_feeds(proto, graph)) for g in (graph, optimise(graph)))
-    for name in outputs:
-        np.testing.assert_allclose(better[name], plain[name], rtol=1e-5, atol=1e-6)
-    return [plain[name] for name in outputs]
-
-
-TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "int32": TensorProto.INT32,
-         "uint8": TensorProto.UINT8, "int8": TensorProto.INT8, "bool": TensorProto.BOOL}  # fmt: skip
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def gelu(x):
-    return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
-
-
-def tanh_gelu(x):
-    return x * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-
+from .making import node
+from .valued import (
+    LINE,
+    F,
+    X,
+    evaluated,
+    gelu,
+    joined,
+    sigmoid,
+    tanh_gelu,
+    values,
+)
 
 UNARY = {
     "LeakyRelu": lambda x: np.where(x < 0, 0.01 * x, x),
@@ -111,10 +70,6 @@ def test_activations_with_parameters(kind, words, expected) -> None:
 def test_which_infinities_are_told(words, expected) -> None:
     (found,) = values(node("IsInf", "x", **words), {"x": np.array([np.inf, -np.inf, 3], F)}, 20)
     np.testing.assert_array_equal(found, np.array(expected, bool))
-
-
-def joined(*names):
-    return {name: array for name, array in zip("xzuv", names, strict=False)}
 
 
 A, B, C = np.array([6, -4], F), np.array([4, 3], F), np.array([2, 10], F)
@@ -180,125 +135,6 @@ def test_what_lies_outside_a_crop_has_a_value_of_its_own() -> None:
         crop = {"r": np.array([0, 2], F), "s": np.array([1.75], F)}
         (found,) = values(node("Resize", ["x", "r", "s"], **words), {"x": LINE}, 19, crop)
         np.testing.assert_array_equal(found, [1, 2, 4, 8, 7, 7, 7])
-
-
-FIRST, SECOND = np.array([[1, 3]], F), np.array([[0.5, -1]], F)
-FUSED = {
-    "BiasAdd": (ms("BiasAdd", "xzu"), joined(FIRST, F(2) * FIRST[0], SECOND), lambda: 3 * FIRST + SECOND),
-    "BiasSplitGelu": (ms("BiasSplitGelu", "xz"), joined(FIRST, np.array([1, 2], F)),
-        lambda: 2 * gelu(np.array([[5.0]]))),
-    "BiasSoftmax": (
-        ms("BiasSoftmax", "xz", axis=1), joined(FIRST, SECOND), lambda: sigmoid(np.array([[-0.5, 0.5]]))),
-    "GemmFastGelu": (
-        ms("GemmFastGelu", "xzu"), joined(FIRST, np.eye(2, dtype=F), SECOND[0]), lambda: tanh_gelu(FIRST + SECOND)),
-    "GemmFastGelu, no bias": (ms("GemmFastGelu", "xz"), joined(FIRST, np.eye(2, dtype=F)), lambda: tanh_gelu(FIRST)),
-    "FusedGemm": (
-        ms("FusedGemm", "xzu", transA=1, beta=3.0, activation="Tanh"), joined(FIRST.T.copy() / 9, np.eye(2, dtype=F),
-            SECOND),
-        lambda: np.tanh(FIRST / 9 + 3 * SECOND)),
-    "FusedMatMul": (ms("FusedMatMul", "xz", transA=1, alpha=2.0), joined(FIRST, SECOND), lambda: 2 * FIRST.T @ SECOND),
-    "QuickGelu": (ms("QuickGelu", "x"), joined(FIRST), lambda: FIRST * sigmoid(1.702 * FIRST)),
-    "QuickGelu of one": (ms("QuickGelu", "x", alpha=1.0), joined(FIRST), lambda: FIRST * sigmoid(FIRST)),
-    "NhwcMaxPool": (
-        ms("NhwcMaxPool", "x", kernel_shape=[2, 1], strides=[1, 1]), joined(PLANES),
-        lambda: PLANES.max(axis=1, keepdims=True)),
-    "NhwcConv": (
-        ms("NhwcConv", "xz", group=2, pads=[0, 0, 0, 1]), joined(PLANES, np.arange(8, dtype=F).reshape(4, 2, 1, 1)),
-        lambda: np.pad(np.stack([k * 2 * PLANES[..., k // 2 * 2] + (2 * k + 1) * PLANES[..., k // 2 * 2 + 1]
-                                 for k in range(4)], axis=-1), [(0, 0), (0, 0), (0, 1), (0, 0)])),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("made", "feeds", "expected"), FUSED.values(), ids=FUSED)
-def test_fused_operators(made, feeds, expected) -> None:
-    np.testing.assert_allclose(values(made, feeds)[0], expected(), rtol=1e-4, atol=1e-5)
-
-
-def grouped(x, groups, epsilon):
-    """x [batch, height, width, channels] normalised over each group of channels."""
-    parts = x.astype(float).reshape(*x.shape[:3], groups, -1)
-    middle, spread = (f(parts, axis=(1, 2, 4), keepdims=True) for f in (np.mean, np.var))
-    return ((parts - middle) / np.sqrt(spread + epsilon)).reshape(x.shape)
-
-
-GAMMA, BETA, LIFT = np.array([1, 2, 3, 4], F), np.array([0, 1, 0, -1], F), np.array([5, 0, 1, 2], F)
-
-
-@pytest.mark.parametrize("activation", [0, 1])
-@pytest.mark.parametrize("last", [None, 0, 1])
-def test_norms_of_groups_of_channels(last, activation) -> None:
-    x = PLANES if last != 0 else np.moveaxis(PLANES, 3, 1).copy()
-    words = {} if last is None else {"channels_last": last}
-    made = ms("GroupNorm", "xgb", groups=2, epsilon=0.5, activation=activation, **words)
-    (found,) = values(made, {"x": x, "g": GAMMA, "b": BETA})
-    want = grouped(PLANES, 2, 0.5) * GAMMA + BETA
-    want = want * sigmoid(want) if activation else want
-    np.testing.assert_allclose(found, want if last != 0 else np.moveaxis(want, 3, 1), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("lifted", [False, True])
-def test_norms_of_groups_after_a_skip(lifted) -> None:
-    feeds = {"x": PLANES, "g": GAMMA, "b": BETA, "s": PLANES[:, ::-1].copy() ** 2, **({"l": LIFT} if lifted else {})}
-    made = ms("SkipGroupNorm", list(feeds), "yz", groups=2, activation=0)
-    found, total = values(made, feeds)
-    want = PLANES + feeds["s"] + (LIFT if lifted else 0)
-    np.testing.assert_allclose(total, want, rtol=1e-6)
-    np.testing.assert_allclose(found, grouped(want, 2, 1e-5) * GAMMA + BETA, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("kind", "words", "expected"),
-    [
-        ("Relu", {}, [0, 2]), ("", {}, [-4, 2]), ("LeakyRelu", {}, [-0.04, 2]),
-        ("LeakyRelu", {"activation_params": [0.5]}, [-2, 2]), ("Clip", {"activation_params": [-1.0, 1.5]}, [-1, 1.5]),
-        ("HardSigmoid", {}, [0, 0.9]), ("HardSigmoid", {"activation_params": [0.1, 0.6]}, [0.2, 0.8]),
-        ("Tanh", {}, np.tanh([-4, 2])), ("Sigmoid", {}, [sigmoid(-4), sigmoid(2)]),
-    ],
-)  # fmt: skip
-def test_fused_convolutions_and_what_follows(kind, words, expected) -> None:
-    """-1 * 3 + 1 - 2 = -4 and 2 * 3 + 1 - 5 = 2."""
-    made = ms("FusedConv", "xwbz", **({"activation": kind} if kind else {}), **words)
-    weights = {"w": np.full((1, 1, 1), 3, F), "b": np.array([1], F)}
-    feeds = {"x": np.array([[[-1, 2]]], F), "z": np.array([[[-2, -5]]], F)}
-    np.testing.assert_allclose(values(made, feeds, 18, weights)[0], [[expected]], rtol=1e-5, atol=1e-6)
-
-
-P, G, H, K = np.array([2.0, -1], F), np.array([0.5, 1], F), np.array([1.0, 4], F), np.array([3.0, 1], F)
-
-
-def test_one_step_of_adagrad() -> None:
-    made = training("Adagrad", "rtxgh", "yz", norm_coefficient=0.25, epsilon=0.125, decay_factor=0.5)
-    parameter, state = values(made, {"r": STEP, "t": TURNS, "x": P, "g": G, "h": H})
-    regular = 0.25 * P + G
-    np.testing.assert_allclose(state, H + regular**2, rtol=1e-6)
-    np.testing.assert_allclose(parameter, P - 0.5 / 2 * regular / (np.sqrt(H + regular**2) + 0.125), rtol=1e-6)
-
-
-@pytest.mark.parametrize("mode", ["standard", "nesterov"])
-@pytest.mark.parametrize("turns", [0, 1])
-def test_one_step_of_momentum(mode, turns) -> None:
-    made = training("Momentum", "rtxgh", "yz", alpha=0.75, beta=0.5, norm_coefficient=0.25, mode=mode)
-    parameter, state = values(made, {"r": STEP, "t": np.array(turns), "x": P, "g": G, "h": H})
-    regular = 0.25 * P + G
-    new = 0.75 * H + (0.5 if turns else 1) * regular
-    np.testing.assert_allclose(state, new, rtol=1e-6)
-    np.testing.assert_allclose(parameter, P - 0.5 * (new if mode == "standard" else regular + 0.75 * new), rtol=1e-6)
-
-
-@pytest.mark.parametrize("turns", [0, 1, 3])
-@pytest.mark.parametrize("words", [{}, {"alpha": 0.5, "beta": 0.75, "norm_coefficient": 0.25, "epsilon": 0.125,
-                                        "norm_coefficient_post": 0.125}])  # fmt: skip
-def test_one_step_of_adam(words, turns) -> None:
-    made = training("Adam", "rtxghk", "yuv", **words)
-    parameter, first, second = values(made, {"r": STEP, "t": np.array(turns), "x": P, "g": G, "h": H, "k": K})
-    a, b = words.get("alpha", 0.9), words.get("beta", 0.999)
-    regular = words.get("norm_coefficient", 0) * P + G
-    mean, square = a * H + (1 - a) * regular, b * K + (1 - b) * regular**2
-    rate = 0.5 * math.sqrt(1 - b**turns) / (1 - a**turns) if turns else 0.5
-    want = (P - rate * mean / (np.sqrt(square) + words.get("epsilon", 0))) * (1 - words.get("norm_coefficient_post", 0))
-    np.testing.assert_allclose(first, mean, rtol=1e-5)
-    np.testing.assert_allclose(second, square, rtol=1e-5)
-    np.testing.assert_allclose(parameter, want, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -396,11 +232,6 @@ def test_shares_by_default(kind, opset) -> None:
     np.testing.assert_allclose(values(node(kind, "x"), {"x": x}, opset)[0], want, rtol=1e-5)
 
 
-def evaluated(made, feeds, opset=18, weights=None):
-    types = {name: (int(TYPES[array.dtype.name]), array.shape) for name, array in feeds.items()}
-    return evaluate_model(model([made], types, ["y"], weights or {}, opset), feeds)[0]["y"]
-
-
 def test_defaults_of_corrected_operators() -> None:
     x = np.arange(6, dtype=F).reshape(1, 2, 3)
     np.testing.assert_allclose(evaluated(node("LRN", "x", size=1), {"x": x}), x / (1 + 1e-4 * x**2) ** 0.75, rtol=1e-6)
@@ -436,128 +267,6 @@ def test_transposed_convolutions_of_two_axes_with_a_bias() -> None:
     second = [[1, 3, -1], [5, 7, -1]]
     for kind in (evaluated, lambda *a: values(*a)[0]):
         np.testing.assert_allclose(kind(node("ConvTranspose", "xwb"), {"x": x}, 18, weights), [[first, second]])
-
-
-@pytest.mark.parametrize(
-    ("pads", "axes", "expected"),
-    [([1, -1], None, [0, 1, 2, 4]), ([-2, 0], None, [4, 8]), ([-1, 2], [0], [2, 4, 8, 0, 0])],
-)
-def test_pads_of_both_signs(pads, axes, expected) -> None:
-    weights = {"p": np.array(pads), **({"a": np.array(axes)} if axes else {})}
-    made = node("Pad", ["x", "p", "", "a"] if axes else ["x", "p"])
-    for kind in (evaluated, lambda *a: values(*a)[0]):
-        np.testing.assert_array_equal(kind(made, {"x": LINE}, 18, weights), expected)
-
-
-@pytest.mark.parametrize(
-    ("made", "x", "weights", "shape"),
-    [
-        (node("Flatten", "x"), (2, 3, 4), {}, (2, 12)), (node("Flatten", "x", axis=0), (2, 3, 4), {}, (1, 24)),
-        (node("Flatten", "x", axis=-1), (2, 3, 4), {}, (6, 4)), (node("Flatten", "x", axis=3), (2, 3, 4), {}, (24, 1)),
-        (node("Flatten", "x", axis=-3), (2, 3, 4), {}, (1, 24)),
-        (node("Squeeze", "x"), (1, 3, 1), {}, (3,)), (node("Squeeze", "xa"), (1, 3, 1), {"a": [-1]}, (1, 3)),
-        (node("Unsqueeze", "xa"), (3,), {"a": [-1, 0]}, (1, 3, 1)), (node("Transpose", "x"), (2, 3, 4), {}, (4, 3, 2)),
-        (node("Reshape", "xs"), (2, 3, 4), {"s": [0, -1]}, (2, 12)),
-        (node("Reshape", "xs", allowzero=1), (0, 3), {"s": [3, 0]}, (3, 0)),
-        (node("Expand", "xs"), (3, 1), {"s": [2, 1, 4]}, (2, 3, 4)), (node("Tile", "xr"), (2, 3), {"r": [2, 1]},
-            (4, 3)),
-    ],
-)  # fmt: skip
-def test_shapes(made, x, weights, shape) -> None:
-    (found,) = values(
-        made, {"x": np.arange(math.prod(x), dtype=F).reshape(x)}, 18, {k: np.array(v) for k, v in weights.items()}
-    )
-    assert found.shape == shape
-
-
-@pytest.mark.parametrize(("words", "given", "extents"), [
-    ({}, [1, 4], [1, 4]), ({"num_outputs": 2}, None, [3, 2]), ({"axis": -1}, [5, 0], [5, 0]),
-])  # fmt: skip
-def test_parts(words, given, extents) -> None:
-    x = np.arange(5, dtype=F)
-    weights = {"s": np.array(given)} if given else {}
-    found = values(node("Split", "xs" if given else "x", "yz", **words), {"x": x}, 18, weights)
-    np.testing.assert_array_equal(found[0], x[: extents[0]])
-    np.testing.assert_array_equal(found[1], x[extents[0] :])
-
-
-@pytest.mark.parametrize("picks", [[0, 2], [-1, -3], [2, 0, 1], [[0, 1], [1, 2]], [[0, 0], [1, 2]], [1]])
-def test_known_picks_up_to_both_ends(picks) -> None:
-    table = np.array([[1, 2], [3, 4], [5, 6]], F)
-    for axis in (0, 1):
-        given = table if axis == 0 else table.T.copy()
-        (found,) = values(node("Gather", "xp", axis=axis), {"x": given}, 18, {"p": np.array(picks)})
-        np.testing.assert_array_equal(found, given.take(picks, axis))
-
-
-@pytest.mark.parametrize(("words", "axis"), [({}, -1), ({"axis": 0}, 0)])
-def test_one_among_three(words, axis) -> None:
-    picks = np.array([2, -3, 7])
-    (found,) = values(node("OneHot", "idv", **words), {"i": picks}, 18, {"d": np.array(3), "v": np.array([5, 9], F)})
-    want = np.array([[5, 5, 9], [9, 5, 5], [5, 5, 5]], F)
-    np.testing.assert_array_equal(found, want if axis else want.T)
-
-
-@pytest.mark.parametrize("words", [{}, {"time_axis": 1, "batch_axis": 0}])
-def test_sequences_are_turned(words) -> None:
-    x = np.arange(12, dtype=F).reshape(4, 3)
-    given, lengths = (x.T.copy() if words else x), np.array([1, 3, 4])
-    want = np.stack([np.concatenate([x[:n, b][::-1], x[n:, b]]) for b, n in enumerate(lengths)], axis=1)
-    (found,) = values(node("ReverseSequence", "xl", **words), {"x": given, "l": lengths})
-    np.testing.assert_array_equal(found, want.T if words else want)
-
-
-QUERY, KEY, VALUE = (np.sin(np.arange(n, n + 16, dtype=F) * n).reshape(1, 2, 8) for n in (3, 5, 7))
-
-
-def attended(query, key, value, heads=2):
-    """softmax(q k^T / sqrt(size)) v for each head of [1, steps, heads * size]."""
-    q, k, v = (x[0].reshape(-1, heads, x.shape[2] // heads).transpose(1, 0, 2) for x in (query, key, value))
-    powers = np.exp(q @ k.transpose(0, 2, 1) / math.sqrt(q.shape[2]))
-    mixed = powers / powers.sum(-1, keepdims=True) @ v
-    return mixed.transpose(1, 0, 2).reshape(1, query.shape[1], -1)
-
-
-def test_heads_packed_in_one_tensor_or_in_two() -> None:
-    parts = [x.reshape(1, 2, 2, 1, 4) for x in (QUERY, KEY, VALUE)]
-    want = attended(QUERY, KEY, VALUE)
-    (found,) = values(ms("MultiHeadAttention", "q", num_heads=2), {"q": np.concatenate(parts, axis=3)})
-    np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
-    feeds = {"q": QUERY, "k": np.concatenate(parts[1:], axis=3)}
-    np.testing.assert_allclose(
-        values(ms("MultiHeadAttention", "qk", num_heads=2), feeds)[0], want, rtol=1e-5, atol=1e-6
-    )
-    (found,) = values(ms("MultiHeadAttention", "qkv", num_heads=2, scale=0.0), joined_as("qkv", QUERY, KEY, VALUE))
-    np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
-
-
-def joined_as(names, *arrays):
-    return dict(zip(names, arrays, strict=True))
-
-
-def test_keys_and_values_are_kept_without_a_past() -> None:
-    x, weights = QUERY, {"w": np.cos(np.arange(192, dtype=F)).reshape(8, 24), "b": np.arange(24, dtype=F) / 10}
-    y, present = values(ms("Attention", "xwb", ["y", "p"], num_heads=2), {"x": x}, 18, weights)
-    q, k, v = np.split(x @ weights["w"] + weights["b"], 3, axis=2)
-    np.testing.assert_allclose(y, attended(q, k, v), rtol=1e-4, atol=1e-5)
-    want = np.stack([a.reshape(1, 2, 2, 4).transpose(0, 2, 1, 3) for a in (k, v)])
-    np.testing.assert_allclose(present, want, rtol=1e-5, atol=1e-5)
-
-
-def test_queries_of_one_head_see_no_later_keys() -> None:
-    feeds = {"q": QUERY, "k": KEY, "v": VALUE, "n": np.array([1], np.int32), "t": np.array(2, np.int32)}
-    (found,) = values(ms("GroupQueryAttention", ["q", "k", "v", "", "", "n", "t"], num_heads=1, kv_num_heads=1), feeds)
-    np.testing.assert_allclose(found[:, :1], VALUE[:, :1], rtol=1e-5)
-    np.testing.assert_allclose(found[:, 1:], attended(QUERY, KEY, VALUE, 1)[:, 1:], rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("shape", [(3, 2), (2, 3, 2)])
-def test_transposed_products_in_batches(shape) -> None:
-    x, z = (np.arange(math.prod(shape), dtype=F).reshape(shape) + n for n in (0, 5))
-    (found,) = values(ms("FusedMatMul", "xz", transA=1), {"x": x, "z": z})
-    np.testing.assert_allclose(found, x.swapaxes(-1, -2) @ z)
-    (found,) = values(ms("FusedMatMul", "xz", transB=1, alpha=0.5), {"x": x, "z": z})
-    np.testing.assert_allclose(found, x @ z.swapaxes(-1, -2) / 2)
 
 
 @pytest.mark.parametrize("words", [{}, {"axis": 1}, {"epsilon": 0.25}])
